@@ -1,0 +1,33 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Stages are run by DVC as `python -m tasks.<stage>`; they must find this environment's python.
+IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: install repro test lint types clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, $(PYTHON) is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+repro: install
+	@$(IN_VENV) python -m tasks.cluster dvc repro
+	@$(BIN)/python -m tasks.show
+
+test: lint types
+	$(IN_VENV) python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: install
+	$(BIN)/mypy
+
+clean:
+	rm -rf data models curves variants predictions salience reports .checkpoints

@@ -1,0 +1,1 @@
+"""The science: attacks, training, variants, evaluation, salience. Knows no scheduler."""

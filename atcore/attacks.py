@@ -1,0 +1,162 @@
+"""Gradient attacks on pixels in [0, 1]. One PGD; the norm of the threat model is the seam.
+
+eps and step size are in pixel units of the [0, 1] scale (8/255 for L-infinity, 0.5 for L2).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atcore.errors import UserError
+
+
+def _norms(delta: Tensor) -> Tensor:
+    """L2 norm of each image, N x 1 x 1 x 1, kept away from zero so that it can divide."""
+    return delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class ThreatModel(ABC):
+    """The set of perturbations an attacker may choose from: a ball of radius eps around 0."""
+
+    eps: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps < float("inf"):
+            raise UserError(f"eps: {self.eps} is not allowed; give a finite number >= 0")
+
+    @abstractmethod
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        """The move of length `size` that increases the loss most."""
+
+    @abstractmethod
+    def project(self, delta: Tensor) -> Tensor:
+        """The nearest perturbation inside the ball."""
+
+    @abstractmethod
+    def sample(self, noise: Tensor) -> Tensor:
+        """Turn standard normal noise (N x C x H x W) into a random point of the ball."""
+
+
+@dataclass(frozen=True)
+class Linf(ThreatModel):
+    """max |delta| <= eps."""
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        return size * gradient.sign()
+
+    def project(self, delta: Tensor) -> Tensor:
+        return delta.clamp(-self.eps, self.eps)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        # erf maps a normal to a uniform distribution on (-1, 1).
+        return self.eps * torch.erf(noise / 2**0.5)
+
+
+@dataclass(frozen=True)
+class L2(ThreatModel):
+    """||delta||_2 <= eps, over all pixels and channels of an image."""
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        return gradient * (size / _norms(gradient))
+
+    def project(self, delta: Tensor) -> Tensor:
+        return delta * (self.eps / _norms(delta)).clamp_max(1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        # In many dimensions nearly all of a ball lies at its surface, where every step would only
+        # be projected back; half of the radius leaves the first steps room.
+        return noise * (0.5 * self.eps / _norms(noise))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD:
+    """Projected gradient ascent on the cross-entropy (Madry et al. 2018, arXiv 1706.06083, eq. 2).
+
+    With one step of size eps and no random start it is FGSM (Goodfellow et al. 2015).
+
+    Attributes:
+        threat: the ball that delta stays in.
+        step_size: length of one step, in the units of eps.
+        steps: number of gradient steps, at least 1.
+        random_start: begin at a random point of the ball instead of at 0.
+    """
+
+    threat: ThreatModel
+    step_size: float
+    steps: int
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UserError(f"steps: {self.steps} is not allowed; give a whole number >= 1")
+        if not 0 <= self.step_size < float("inf"):
+            raise UserError(f"step_size: {self.step_size} is not allowed; give a number >= 0")
+
+    def scaled(self, factor: float) -> "PGD":
+        """The same attack in a ball `factor` times as large."""
+        threat = replace(self.threat, eps=self.threat.eps * factor)
+        return replace(self, threat=threat, step_size=self.step_size * factor)
+
+    def _start(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        if not self.random_start:
+            return torch.zeros_like(x)
+        if noise is None:
+            raise ValueError("a random start needs noise")
+        return (x + self.threat.sample(noise)).clamp(0, 1) - x
+
+    def _ascend(self, x: Tensor, delta: Tensor, gradient: Tensor) -> Tensor:
+        delta = self.threat.project(delta + self.threat.step(gradient, self.step_size))
+        # Clipping to the pixel range moves every pixel towards x, so the norm cannot grow.
+        return (x + delta).clamp(0, 1) - x
+
+    def perturb(
+        self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        """Adversarial images after the last step: the cheapest form, for the training loop.
+
+        Args:
+            model: maps N x C x H x W in [0, 1] to logits; its mode and weights stay as they are.
+            x: float32 images in [0, 1].
+            y: int64 labels, N.
+            noise: standard normal, shaped like x; needed for a random start.
+
+        Returns:
+            float32 images in [0, 1] within eps of x, detached.
+        """
+        delta = self._start(x, noise)
+        for _ in range(self.steps):
+            delta.requires_grad_()
+            loss = F.cross_entropy(model(x + delta).float(), y, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, delta)
+            delta = self._ascend(x, delta.detach(), gradient)
+        return x + delta
+
+    def strongest(
+        self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        """Adversarial images of the best step: the strongest form, for evaluation.
+
+        Keeps, for each image, the iterate of largest loss among those misclassified, or of largest
+        loss altogether when none is. Never weaker than `perturb`; costs one more forward pass.
+        Arguments and result are those of `perturb`.
+        """
+        delta = self._start(x, noise)
+        best, best_score = delta, torch.full_like(y, -torch.inf, dtype=torch.float32)
+        for step in range(self.steps + 1):
+            delta.requires_grad_()
+            logits = model(x + delta).float()
+            losses = F.cross_entropy(logits, y, reduction="none")
+            with torch.no_grad():
+                # Any error outranks any loss on an image still classified correctly.
+                score = losses + 1e6 * (logits.argmax(1) != y)
+                better = score > best_score
+                best = torch.where(better.view(-1, 1, 1, 1), delta.detach(), best)
+                best_score = torch.where(better, score, best_score)
+            if step < self.steps:
+                (gradient,) = torch.autograd.grad(losses.sum(), delta)
+                delta = self._ascend(x, delta.detach(), gradient)
+        return x + best

@@ -1,0 +1,88 @@
+"""From the bytes of an encoded image to pixels of one size and kind."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+class UnreadableImageError(Exception):
+    """Bytes that are no image, or only a part of one; the message is one line, names it first."""
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("integer pixels outside of 16 bit have no defined range")
+    return Image.fromarray(np.rint(values * 255 / 65535).astype(np.uint8))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips at 255 instead of scaling.
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, size: int) -> Image.Image:
+    if image.size == (size, size):
+        return image
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box)
+
+
+def decode(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
+    """Decode one image in any format Pillow knows.
+
+    The EXIF orientation is applied. Grey becomes three equal channels; 16-bit grey is scaled
+    (v * 255 / 65535, rounded, never clipped); palettes and CMYK become RGB; whatever is transparent
+    is laid on white. Of an animation the first frame counts. The centre square is resized bicubic,
+    antialiased: the shorter side becomes `size`, what the longer one has more is cropped at both
+    ends. An image of size x size pixels keeps its pixels.
+
+    Args:
+        name: how error messages call the image.
+
+    Returns:
+        uint8, size x size x 3, RGB, 0 to 255.
+
+    Raises:
+        UnreadableImageError: the bytes are no image, are damaged or truncated, or have pixels
+            without a defined range (floating point, more than 16 bit).
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(_fit(_rgb(ImageOps.exif_transpose(image)), size))
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"{name}: not an image") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes.
+        raise UnreadableImageError(f"{name}: {' '.join(str(error).split())}") from error
+
+
+def decode_shard(
+    shard: Sequence[tuple[str, bytes]], size: int
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
+    """Decode named images, going on after unreadable ones.
+
+    Returns:
+        images: uint8, len(shard) x size x size x 3; zeros where an image is unreadable.
+        problems: by position in the shard, why an image is unreadable; the message names it.
+    """
+    images = np.zeros((len(shard), size, size, 3), np.uint8)
+    problems = {}
+    for position, (name, data) in enumerate(shard):
+        try:
+            images[position] = decode(data, size, name)
+        except UnreadableImageError as error:
+            problems[position] = str(error)
+    return images, problems

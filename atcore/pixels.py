@@ -1,0 +1,38 @@
+"""From stored images to what a network sees: pixels in [0, 1], their statistics, augmentation."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Channels = tuple[float, float, float]
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """uint8 N x H x W x 3 to float32 N x 3 x H x W in [0, 1], channels last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+def channel_statistics(images: Tensor) -> tuple[Channels, Channels]:
+    """Mean and standard deviation per channel, scale [0, 1], of uint8 N x H x W x 3."""
+    channels = images.reshape(-1, 3)
+    counts = torch.stack([torch.bincount(channels[:, c], minlength=256) for c in range(3)]).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    weights = counts / counts.sum(1, keepdim=True)
+    mean = (weights * values).sum(1)
+    variance = (weights * values**2).sum(1) - mean**2
+    (r, g, b), (sr, sg, sb) = mean.tolist(), variance.clamp_min(1e-6).sqrt().tolist()
+    return (r, g, b), (sr, sg, sb)
+
+
+def crop_flip(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Zero-pad N x C x S x S by S/8, crop each image at random to S x S, flip half of them."""
+    n, _, _, size = x.shape
+    pad = size // 8
+    offsets = torch.randint(0, 2 * pad + 1, (2, n), generator=generator, device=x.device)
+    flip = torch.rand(n, generator=generator, device=x.device) < 0.5
+    line = torch.arange(size, device=x.device)
+    rows = offsets[0, :, None] + line
+    columns = offsets[1, :, None] + torch.where(flip[:, None], line.flip(0), line)
+    padded = F.pad(x, (pad, pad, pad, pad)).permute(0, 2, 3, 1)
+    image = torch.arange(n, device=x.device)[:, None, None]
+    return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

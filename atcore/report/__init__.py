@@ -1,0 +1,1 @@
+"""The report: from prediction tables to numbers, figures and one page. No network is needed."""

@@ -1,0 +1,146 @@
+"""What the report reads beside the prediction tables: how training went, and salience maps."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from atcore.errors import UserError
+from atcore.report.records import Results
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the training of one network ended, as in training.json.
+
+    Attributes:
+        finished: `epochs`, `accuracy` (stopped at the target) or `collapse`.
+        epochs: trained in full or in part.
+        target_accuracy: clean validation accuracy to stop at, or None.
+        validation_accuracy, validation_robust_accuracy: 0 to 1; the second may be None.
+    """
+
+    finished: str
+    epochs: int
+    target_accuracy: float | None
+    validation_accuracy: float
+    validation_robust_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Learning curve: validation accuracies, 0 to 1, after epochs 1, 2, ..."""
+
+    accuracy: tuple[float, ...]
+    robust_accuracy: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Salience maps of one network on R rows (variants) of n images.
+
+    Attributes:
+        rows: variant and level of each row; the first is the clean one.
+        images: uint8, R x n x H x W x 3.
+        smoothgrad: float32, R x n x H x W, non-negative.
+        predicted: int32, R x n.
+        labels: int32, n.
+    """
+
+    rows: tuple[tuple[str, float], ...]
+    images: NDArray[np.uint8]
+    smoothgrad: NDArray[np.float32]
+    predicted: NDArray[np.int32]
+    labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One trained network of the report.
+
+    Attributes:
+        adversarial: whether its method trains on adversarial images.
+        stop_at: the method whose accuracy it was stopped at, or None.
+    """
+
+    method: str
+    adversarial: bool
+    stop_at: str | None
+    training: Training
+    curve: Curve
+    maps: Maps
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything the report says about one dataset.
+
+    Attributes:
+        counts: number of images per split.
+        unreadable: names of the images that were left out.
+        kinds: kind of each variant and attack that the results name.
+        networks: in the order of tables and figures.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    unreadable: tuple[str, ...]
+    kinds: dict[str, str]
+    networks: tuple[Network, ...]
+    results: Results
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object")
+    return value
+
+
+def read_training(path: Path) -> Training:
+    values = read_json(path)
+    return Training(**{name: values[name] for name in Training.__dataclass_fields__})
+
+
+def read_curve(path: Path) -> Curve:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    robust = [row["validation_robust_accuracy"] for row in rows]
+    return Curve(
+        accuracy=tuple(float(row["validation_accuracy"]) for row in rows),
+        robust_accuracy=tuple(float(value) if value else None for value in robust),
+    )
+
+
+def read_maps(path: Path) -> Maps:
+    """Salience maps, without PyTorch.
+
+    Raises:
+        UserError: not a safetensors file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            rows = json.loads(file.metadata()["rows"])
+            return Maps(
+                rows=tuple((row["variant"], row["level"]) for row in rows),
+                images=file.get_tensor("images"),
+                smoothgrad=file.get_tensor("smoothgrad"),
+                predicted=file.get_tensor("predicted"),
+                labels=file.get_tensor("labels"),
+            )
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a readable safetensors file: {error}") from error

@@ -1,0 +1,50 @@
+"""How numbers and levels read, in the page, the figures and the terminal."""
+
+from atcore.report.records import Record
+
+_LEVELS = {"saturated": "p = {:g}", "patch_shuffled": "k = {:g}"}
+_AXES = {
+    "saturated": "saturation p (2 leaves the image as it is)",
+    "patch_shuffled": "k (patches per side, shuffled)",
+    "pgd_linf": "ε of the attack, L∞ norm of pixels in [0, 1] (0: no attack)",
+    "pgd_l2": "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
+}
+_ATTACKS = {"pgd_linf": "PGD L∞", "pgd_l2": "PGD L2"}
+
+
+def eps(attack: str, level: float) -> str:
+    """`8/255` for an L-infinity radius that is a whole number of grey levels, else decimal."""
+    steps = round(level * 255)
+    if attack.endswith("linf") and abs(level * 255 - steps) < 1e-6:
+        return f"{steps}/255"
+    return f"{level:g}"
+
+
+def part(variant: str, kind: str, level: float) -> str:
+    """Name of one variant or attack at one level: `saturated, p = 64`."""
+    if kind in _ATTACKS:
+        return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}"
+    return f"{variant}, {_LEVELS.get(kind, 'strength {:g}').format(level)}"
+
+
+def family(variant: str, kind: str) -> str:
+    """Name of a variant or attack at all of its levels."""
+    return _ATTACKS.get(kind, variant)
+
+
+def axis(kind: str) -> str:
+    """Name of the axis of levels."""
+    return _AXES.get(kind, "strength of the style")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def interval(record: Record) -> str:
+    return f"[{100 * record.low:.1f}, {100 * record.high:.1f}]"
+
+
+def full(record: Record) -> str:
+    """Value, 95% interval and n."""
+    return f"{percent(record.value)} {interval(record)} (n\u00a0=\u00a0{record.n})"

@@ -1,0 +1,148 @@
+"""The page: one HTML file with everything in it, its sentences computed from the numbers."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from atcore.predictions import CLEAN
+from atcore.report import claims, labels
+from atcore.report.claims import DESTROYS, Check
+from atcore.report.figures import Look, looks
+from atcore.report.inputs import Dataset
+from atcore.report.pictures import Picture
+from atcore.report.records import Record
+
+_FOLDER = Path(__file__).parent
+_UNDER_ATTACK = "Under attack"
+_CONFLICT = "Shape against texture"
+_CONFLICT_MEASURES = {
+    "shape_bias": "shape bias",
+    "shape_rate": "answers by shape",
+    "texture_rate": "answers by texture",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results: a measure, and its record per method, where there is one."""
+
+    label: str
+    cells: tuple[Record | None, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines that belong together.
+
+    Attributes:
+        remark: what is counted.
+    """
+
+    title: str
+    remark: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything the page shows of one dataset."""
+
+    dataset: Dataset
+    style: dict[str, Look]
+    headline: str
+    findings: Sequence[str]
+    groups: Sequence[Group]
+    checks: Sequence[Check]
+    notes: Sequence[str]
+    charts: Sequence[Picture]
+    learning: Picture
+    salience: Picture
+
+
+def _row(dataset: Dataset, label: str, variant: str, level: float, measure: str) -> Row:
+    cells = [
+        dataset.results.get(network.method, variant, level, measure) for network in dataset.networks
+    ]
+    return Row(label, tuple(cells))
+
+
+def _rows(dataset: Dataset, variant: str, measure: str, suffix: str = "") -> list[Row]:
+    kind = dataset.kinds[variant]
+    return [
+        _row(dataset, labels.part(variant, kind, level) + suffix, variant, level, measure)
+        for level in dataset.results.levels(variant, measure)
+    ]
+
+
+def _group_of(dataset: Dataset, variant: str) -> tuple[str, str]:
+    """Title and remark of the group a variant or attack belongs to."""
+    kind = dataset.kinds[variant]
+    if variant in dataset.results.variants("robust_accuracy"):
+        return _UNDER_ATTACK, "accuracy on all test images"
+    if variant in dataset.results.variants("shape_bias"):
+        return _CONFLICT, "images whose shape and texture belong to different classes"
+    title = f"{DESTROYS[kind].capitalize()} destroyed" if kind in DESTROYS else "Other variants"
+    return title, "accuracy on correctly classified images"
+
+
+def _table(dataset: Dataset) -> list[Group]:
+    clean = (
+        _row(dataset, "accuracy", CLEAN, 0.0, "accuracy"),
+        _row(dataset, "top-3 accuracy", CLEAN, 0.0, "top3_accuracy"),
+    )
+    groups = {"Clean images": Group("Clean images", "all test images", clean)}
+    for variant in dataset.kinds:
+        title, remark = _group_of(dataset, variant)
+        if title == _UNDER_ATTACK:
+            rows = _rows(dataset, variant, "robust_accuracy")
+        elif title == _CONFLICT:
+            rows = [
+                row
+                for measure, name in _CONFLICT_MEASURES.items()
+                for row in _rows(dataset, variant, measure, f": {name}")
+            ]
+            on_correct = ": accuracy on correctly classified images"
+            rows += _rows(dataset, variant, "accuracy_on_correct", on_correct)
+        else:
+            rows = _rows(dataset, variant, "accuracy_on_correct")
+        before = groups[title].rows if title in groups else ()
+        groups[title] = Group(title, remark, (*before, *rows))
+    return list(groups.values())
+
+
+def section(
+    dataset: Dataset, charts: Sequence[Picture], learning: Picture, salience: Picture
+) -> Section:
+    """Compute what the page says about one dataset."""
+    return Section(
+        dataset=dataset,
+        style=looks(dataset.networks),
+        headline=claims.headline(dataset),
+        findings=claims.findings(dataset),
+        groups=_table(dataset),
+        checks=claims.checks(dataset),
+        notes=claims.notes(dataset),
+        charts=charts,
+        learning=learning,
+        salience=salience,
+    )
+
+
+def _data_uri(picture: Picture) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.data).decode()}"
+
+
+def render(sections: Sequence[Section]) -> str:
+    """The whole page; every name in it is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=labels.percent, interval=labels.interval, data_uri=_data_uri)
+    return environment.get_template("page.html.jinja").render(sections=sections)

@@ -1,0 +1,116 @@
+"""Which pictures a dataset gets, each with its caption."""
+
+from dataclasses import dataclass
+
+from atcore.report import labels
+from atcore.report.claims import DESTROYS
+from atcore.report.figures import Look, curve, dots, learning, looks, png
+from atcore.report.inputs import Dataset
+from atcore.report.salience_grid import grid
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure.
+
+    Attributes:
+        name: of the file, without its ending.
+        data: PNG.
+        caption: how to read it.
+        alternative: what it shows, for readers who do not see it.
+    """
+
+    name: str
+    data: bytes
+    caption: str
+    alternative: str
+
+
+def _title(variant: str, kind: str, measure: str) -> str:
+    if measure == "shape_bias":
+        return f"Shape against texture: {variant}"
+    if measure == "robust_accuracy":
+        return f"Under attack: {labels.family(variant, kind)}"
+    return f"{DESTROYS[kind].capitalize()} destroyed: {variant}" if kind in DESTROYS else variant
+
+
+def _caption(kind: str, measure: str) -> str:
+    if measure == "shape_bias":
+        return (
+            "Images with the shape of one class and the texture of another. To the right: decided "
+            "by shape; to the left: by texture."
+        )
+    if measure == "robust_accuracy":
+        return "Share of all test images still classified correctly."
+    expected = {
+        "texture": "A network that relies on shape keeps more.",
+        "shape": "A network that relies on shape keeps less.",
+    }
+    counted = "Only images that the network classifies correctly when clean."
+    return f"{counted} {expected[DESTROYS[kind]]}" if kind in DESTROYS else counted
+
+
+def _chart(
+    dataset: Dataset, style: dict[str, Look], variant: str, kind: str, measure: str
+) -> Picture:
+    results = dataset.results
+    title = _title(variant, kind, measure)
+    levels = results.levels(variant, measure)
+    if len(levels) > 1 or measure == "robust_accuracy":
+        chance = 1 / len(dataset.classes)
+        figure = curve(
+            results,
+            style,
+            variant=variant,
+            kind=kind,
+            measure=measure,
+            title=title,
+            chance=chance,
+        )
+    else:
+        figure = dots(
+            results, style, variant=variant, level=levels[0], measure=measure, title=title
+        )
+    return Picture(
+        name=variant,
+        data=png(figure),
+        caption=_caption(kind, measure),
+        alternative=f"{title}, one line or row per method; the numbers are in the table of results",
+    )
+
+
+def charts(dataset: Dataset) -> list[Picture]:
+    """One chart per variant and per attack; shape bias, the question itself, comes first."""
+    style = looks(dataset.networks)
+    left, drawn = dict(dataset.kinds), []
+    for measure in ("shape_bias", "robust_accuracy", "accuracy_on_correct"):
+        for variant in dataset.results.variants(measure):
+            if (kind := left.pop(variant, None)) is not None:
+                drawn.append(_chart(dataset, style, variant, kind, measure))
+    return drawn
+
+
+def learning_curves(dataset: Dataset) -> Picture:
+    return Picture(
+        name="learning",
+        data=png(learning(dataset.networks, looks(dataset.networks))),
+        caption=(
+            "On validation images. The attack is that of each method's own training, so the right "
+            "panel compares epochs, not methods."
+        ),
+        alternative="Learning curves; where each ended is in the table of trained networks",
+    )
+
+
+def salience(dataset: Dataset) -> Picture:
+    return Picture(
+        name="salience",
+        data=png(grid(dataset.networks, dataset.classes, dataset.kinds)),
+        caption=(
+            "SmoothGrad: how strongly the score of the true class depends on each pixel, bright "
+            "is strong. Each map is scaled by its own 99th percentile. Under each map the class "
+            "the network answers: ✓ right, ✗ wrong. Images are not chosen: the first test image of "
+            "each of the first classes, and of each variant its middle level."
+        ),
+        alternative="Grid of test images and the salience map of every network on each of them",
+    )

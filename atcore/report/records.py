@@ -1,0 +1,75 @@
+"""One measured number and where it belongs: the rows of reports/summary.json.
+
+Imports nothing heavy, so that results can be shown in an instant.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Record:
+    """A proportion of `n` images with its 95% interval, all of `value`, `low`, `high` in [0, 1].
+
+    Attributes:
+        variant: `clean`, the name of a variant, or an attack.
+        level: 0 for clean images, the variant's level, or the attack's eps on the [0, 1] scale.
+        measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
+            `shape_bias`, `shape_rate` or `texture_rate`.
+    """
+
+    dataset: str
+    method: str
+    variant: str
+    level: float
+    measure: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def dumps(records: Iterable[Record]) -> str:
+    """JSON, one record a line; equal records give equal text."""
+    lines = (json.dumps(asdict(record), allow_nan=False) for record in records)
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def loads(text: str) -> list[Record]:
+    return [Record(**fields) for fields in json.loads(text)]
+
+
+def middle(levels: Iterable[float]) -> float:
+    """The level that stands for a variant where there is room for one: neither best nor worst."""
+    ordered = sorted(set(levels))
+    return ordered[len(ordered) // 2]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The records of one dataset, by what they measure."""
+
+    records: tuple[Record, ...]
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, str, float, str], Record]:
+        return {(r.method, r.variant, r.level, r.measure): r for r in self.records}
+
+    def get(self, method: str, variant: str, level: float, measure: str) -> Record | None:
+        return self._index.get((method, variant, level, measure))
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(record.method for record in self.records))
+
+    def variants(self, measure: str) -> list[str]:
+        """Variants on which `measure` was taken, in the order of the records."""
+        return list(dict.fromkeys(r.variant for r in self.records if r.measure == measure))
+
+    def levels(self, variant: str, measure: str) -> list[float]:
+        """Levels of `variant` at which `measure` was taken for any method, in rising order."""
+        return sorted(
+            {r.level for r in self.records if r.variant == variant and r.measure == measure}
+        )

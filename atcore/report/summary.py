@@ -1,0 +1,106 @@
+"""From prediction tables to records, and to the two files that DVC shows."""
+
+import csv
+import io
+from collections.abc import Iterable
+
+from atcore.errors import UserError
+from atcore.measures import (
+    Proportion,
+    accuracy,
+    accuracy_on_correct,
+    shape_bias,
+    shape_rate,
+    texture_rate,
+    top3_accuracy,
+)
+from atcore.predictions import ATTACKS, CLEAN, Predictions
+from atcore.report import labels
+from atcore.report.records import Record, Results, middle
+
+_NORMS = {attack: norm for norm, attack in ATTACKS.items()}
+
+
+def _measures(part: Predictions, clean: Predictions) -> dict[str, Proportion | None]:
+    if part.variant in _NORMS:
+        return {
+            "robust_accuracy": accuracy(part),
+            "accuracy_on_correct": accuracy_on_correct(part, clean),
+        }
+    plain = {"accuracy": accuracy(part), "top3_accuracy": top3_accuracy(part)}
+    if part.variant == CLEAN:
+        return plain
+    return {
+        **plain,
+        "accuracy_on_correct": accuracy_on_correct(part, clean),
+        "shape_bias": shape_bias(part),
+        "shape_rate": shape_rate(part),
+        "texture_rate": texture_rate(part),
+    }
+
+
+def summarise(dataset: str, method: str, parts: list[Predictions]) -> list[Record]:
+    """Every measure of every part; one that no image counts for is left out.
+
+    Raises:
+        UserError: the answers on clean images are missing.
+    """
+    clean = next((part for part in parts if part.variant == CLEAN), None)
+    if clean is None:
+        raise UserError(f"{dataset}, {method}: the prediction table has no part {CLEAN!r}")
+    return [
+        Record(
+            dataset=dataset,
+            method=method,
+            variant=part.variant,
+            level=part.level,
+            measure=measure,
+            value=proportion.value,
+            low=proportion.interval[0],
+            high=proportion.interval[1],
+            n=proportion.n,
+        )
+        for part in parts
+        for measure, proportion in _measures(part, clean).items()
+        if proportion is not None
+    ]
+
+
+def metrics(results: Results) -> dict[str, dict[str, float]]:
+    """The main numbers of one dataset, {method: {name: value}}, for `dvc metrics show`.
+
+    Names are `accuracy`, `robust_accuracy_<norm>_<eps>` (8/255 is written 8_255) and `shape_bias`
+    (of the first variant with cue conflicts, at its middle level). Values have 4 digits.
+    """
+    wanted = {"accuracy": (CLEAN, 0.0, "accuracy")}
+    for attack in results.variants("robust_accuracy"):
+        for level in results.levels(attack, "robust_accuracy"):
+            eps = labels.eps(attack, level).replace("/", "_")
+            name = f"robust_accuracy_{_NORMS[attack]}_{eps}"
+            wanted[name] = (attack, level, "robust_accuracy")
+    for variant in results.variants("shape_bias")[:1]:
+        level = middle(results.levels(variant, "shape_bias"))
+        wanted["shape_bias"] = (variant, level, "shape_bias")
+    return {
+        method: {
+            name: round(record.value, 4)
+            for name, key in wanted.items()
+            if (record := results.get(method, *key)) is not None
+        }
+        for method in results.methods
+    }
+
+
+def curves_csv(records: Iterable[Record]) -> str:
+    """What the figures draw, long format, for `dvc plots`.
+
+    Accuracy on correctly classified images for the variants, robust accuracy for the attacks.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(Record.__dataclass_fields__)
+    for r in records:
+        drawn = "robust_accuracy" if r.variant in _NORMS else "accuracy_on_correct"
+        if r.measure == drawn:
+            writer.writerow([getattr(r, name) for name in Record.__dataclass_fields__])
+    return buffer.getvalue()

@@ -1,0 +1,328 @@
+"""Standard and adversarial training (Madry et al. 2018, eq. 1): one loop for every method.
+
+The data stay on the device as uint8, nothing synchronises inside an epoch, the attack runs on a
+frozen twin of the network with folded batch normalisation, and every random number is a function
+of (seed, purpose, epoch or step). A run resumed from a checkpoint therefore equals, bit for bit on
+a CPU with the same number of threads, the run that was never interrupted.
+"""
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atcore.attacks import PGD
+from atcore.errors import UserError
+from atcore.folding import FoldedTwin
+from atcore.models import ModelSpec, build
+from atcore.pixels import crop_flip, to_pixels
+from atcore.rng import stream_key
+
+# Share of the steps over which the learning rate rises, before it falls to zero.
+_WARMUP = 0.2
+# How often per epoch a run that stops at a given accuracy looks at it.
+_STOP_CHECKS_PER_EPOCH = 16
+# A fall of the robust validation accuracy below this share of its best is a collapse.
+_COLLAPSE = 0.5
+_VALIDATION_BATCH = 500
+
+
+class TrainingDivergedError(UserError):
+    """The loss became NaN or infinite; the checkpoint of the epoch before is good."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """Everything that decides the weights, apart from the data and the architecture.
+
+    Attributes:
+        epochs, batch_size: whole numbers >= 1.
+        learning_rate: peak of the schedule (linear warm-up, then cosine to zero).
+        momentum, weight_decay: of SGD with Nesterov momentum.
+        attack: makes the training images adversarial; None trains on clean images.
+        attack_mode: `eval` attacks the network as it will be used; `train` attacks it with batch
+            statistics, which the attack then also updates.
+        eps_warmup: share of the steps, 0 to 1, over which eps and step size grow from 0 to their
+            values; without it a small network can fail to learn anything under attack.
+        validation_attack: measures robust validation accuracy after every epoch; None skips it.
+        augment: `none`, or `crop_flip` (zero-pad by an eighth of the side, random crop, flip).
+        precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
+        threads: CPU threads; part of the computation, since sums depend on it.
+        stop_at_accuracy: stop as soon as the clean validation accuracy reaches this value.
+        seed: of initialisation, order, augmentation and attack.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    attack: PGD | None
+    attack_mode: str
+    eps_warmup: float
+    validation_attack: PGD | None
+    augment: str
+    precision: str
+    threads: int
+    stop_at_accuracy: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave.
+
+    Attributes:
+        number: 1 for the first epoch.
+        loss, accuracy: means over the training images as the network saw them.
+        validation_accuracy: on clean validation images.
+        validation_robust_accuracy: under the validation attack; None without one.
+    """
+
+    number: int
+    loss: float
+    accuracy: float
+    validation_accuracy: float
+    validation_robust_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state after an epoch, enough to go on from or to end with.
+
+    Attributes:
+        history: all epochs so far.
+        checkpoint: bytes that `train(..., checkpoint=...)` resumes from.
+        finished: `epochs`, `accuracy` (stopped at the wanted accuracy) or `collapse` when this is
+            the end, None while training goes on. After a collapse the checkpoint holds the last
+            good epoch's weights.
+    """
+
+    history: tuple[Epoch, ...]
+    checkpoint: bytes
+    finished: str | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (uint8, N x H x W x 3, 0 to 255) and labels (int64, N) as tensors."""
+
+    images: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+def learning_rate_at(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over the first fifth of the steps, then a cosine to zero."""
+    warmup = max(1, round(_WARMUP * steps))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def torch_rng(
+    seed: int, purpose: str, *index: int, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """A torch generator on `device` whose stream is a function of the other arguments alone.
+
+    CPU and CUDA generators use different algorithms: equal arguments give equal numbers on one kind
+    of device, not across kinds.
+    """
+    key = stream_key(seed, purpose, *index) & (2**63 - 1)
+    return torch.Generator(device=device).manual_seed(key)
+
+
+class _Run:
+    """The mutable state of one training run."""
+
+    def __init__(
+        self, spec: TrainingSpec, model_spec: ModelSpec, images: int, device: torch.device
+    ) -> None:
+        torch.set_num_threads(spec.threads)
+        self.spec, self.device = spec, device
+        self.per_epoch = math.ceil(images / spec.batch_size)
+        self.steps = spec.epochs * self.per_epoch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(torch_rng(spec.seed, "train/weights").initial_seed())
+            model = build(model_spec)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=spec.learning_rate,
+            momentum=spec.momentum,
+            weight_decay=spec.weight_decay,
+            nesterov=spec.momentum > 0,
+        )
+        self.history: tuple[Epoch, ...] = ()
+        self.twin = FoldedTwin(
+            self.model, torch.bfloat16 if spec.precision == "bf16" else torch.float32
+        )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        enabled = self.spec.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def save(self) -> bytes:
+        buffer = io.BytesIO()
+        state = {
+            "history": [vars(epoch) for epoch in self.history],
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, buffer)
+        return buffer.getvalue()
+
+    def restore(self, checkpoint: bytes) -> None:
+        state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
+        self.history = tuple(Epoch(**epoch) for epoch in state["history"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def attacked(self, attack: PGD, x: Tensor, y: Tensor, purpose: str, *index: int) -> Tensor:
+        noise = None
+        if attack.random_start:
+            generator = torch_rng(self.spec.seed, purpose, *index, device=self.device)
+            noise = torch.empty_like(x).normal_(generator=generator)
+        with self.autocast():
+            if self.spec.attack_mode == "train" and self.model.training:
+                return attack.perturb(self.model, x, y, noise)
+            return attack.perturb(self.twin.module, x, y, noise)
+
+    def batch(self, train: Split, chosen: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        x, y = to_pixels(train.images[chosen]), train.labels[chosen]
+        if self.spec.augment == "crop_flip":
+            x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
+        if self.spec.attack is not None:
+            if self.spec.attack_mode == "eval":
+                self.twin.refresh()
+            warmup = self.spec.eps_warmup * self.steps
+            attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
+            x = self.attacked(attack, x, y, "train/attack", step)
+        return x, y
+
+    def update(self, x: Tensor, y: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """One step of SGD; the summed loss and the number of correct answers, on the device."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self.autocast():
+            logits = self.model(x)
+        loss = F.cross_entropy(logits.float(), y)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach() * len(y), (logits.detach().argmax(1) == y).sum()
+
+    def validate(self, data: Split, attack: PGD | None) -> float:
+        self.twin.refresh()
+        self.model.eval()
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        for start in range(0, len(data.labels), _VALIDATION_BATCH):
+            part = slice(start, start + _VALIDATION_BATCH)
+            x, y = to_pixels(data.images[part]), data.labels[part]
+            if attack is not None:
+                x = self.attacked(attack, x, y, "validate/attack", start)
+            with torch.no_grad(), self.autocast():
+                correct += (self.twin.module(x).argmax(1) == y).sum()
+        self.model.train()
+        return correct.item() / len(data.labels)
+
+    def epoch(self, number: int, train: Split, validation: Split) -> bool:
+        """Train for one epoch and append it to the history; true if the wanted accuracy is met."""
+        spec, n = self.spec, len(train.labels)
+        order = torch.randperm(n, generator=torch_rng(spec.seed, "train/order", number))
+        check_every = max(1, self.per_epoch // _STOP_CHECKS_PER_EPOCH)
+        losses, correct, seen, reached = [], [], 0, False
+        self.model.train()
+        for index, chosen in enumerate(order.to(self.device).split(spec.batch_size)):
+            step = (number - 1) * self.per_epoch + index
+            x, y = self.batch(train, chosen, step)
+            rate = learning_rate_at(step, self.steps, spec.learning_rate)
+            loss, right = self.update(x, y, rate)
+            losses.append(loss)
+            correct.append(right)
+            seen += len(y)
+            if spec.stop_at_accuracy is not None and (index + 1) % check_every == 0:
+                reached = self.validate(validation, None) >= spec.stop_at_accuracy
+                if reached:
+                    break
+        finite = torch.stack(losses).isfinite()
+        if not finite.all():
+            step_in_epoch = int((~finite).int().argmax()) + 1
+            raise TrainingDivergedError(
+                f"loss is not finite in epoch {number}, step {step_in_epoch} of {self.per_epoch}; "
+                f"lower learning_rate (now {spec.learning_rate})"
+            )
+        robust = None
+        if spec.validation_attack is not None:
+            robust = self.validate(validation, spec.validation_attack)
+        result = Epoch(
+            number,
+            torch.stack(losses).sum().item() / seen,
+            torch.stack(correct).sum().item() / seen,
+            self.validate(validation, None),
+            robust,
+        )
+        self.history += (result,)
+        return reached
+
+
+def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:
+    """Whether adversarial training lost its robustness (Wong et al. 2020, section 5)."""
+    if spec.attack is None:
+        return False
+    after_warmup = history[math.ceil(spec.eps_warmup * spec.epochs) :]
+    robust = [e.validation_robust_accuracy or 0.0 for e in after_warmup]
+    return len(robust) > 1 and robust[-1] < _COLLAPSE * max(robust)
+
+
+def train(
+    spec: TrainingSpec,
+    model_spec: ModelSpec,
+    train_split: Split,
+    validation_split: Split,
+    *,
+    checkpoint: bytes | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[Progress]:
+    """Train a network, yielding after every epoch; the last item has `finished` set.
+
+    Args:
+        checkpoint: of an earlier, interrupted run with the same arguments; training goes on from
+            it. A checkpoint of a finished run yields at once.
+
+    Raises:
+        TrainingDivergedError: the loss is NaN or infinite; names epoch and step.
+    """
+    run = _Run(spec, model_spec, len(train_split.labels), torch.device(device))
+    if checkpoint is not None:
+        run.restore(checkpoint)
+    train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)
+    previous = checkpoint
+    reached = False
+    for number in range(len(run.history) + 1, spec.epochs + 1):
+        reached = run.epoch(number, train_split, validation_split)
+        if previous is not None and _collapsed(spec, run.history):
+            yield Progress(run.history, previous, "collapse")
+            return
+        last = reached or number == spec.epochs
+        previous = run.save()
+        finished = ("accuracy" if reached else "epochs") if last else None
+        yield Progress(run.history, previous, finished)
+        if last:
+            return
+
+
+def trained_weights(checkpoint: bytes, model_spec: ModelSpec) -> nn.Module:
+    """The network inside a checkpoint, on the CPU."""
+    state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
+    model = build(model_spec)
+    model.load_state_dict(state["model"])
+    return model

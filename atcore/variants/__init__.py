@@ -1,0 +1,25 @@
+"""Test-set variants: functions of the test images that destroy shape or texture.
+
+Each module defines one kind: `apply(table, level, pool, seed)` transforms the rows of an image
+table. What happens to an image depends on its id, the level, the seed and the pool (the whole test
+split), never on the other rows of `table`, so that a table may be cut into shards in any way.
+"""
+
+from typing import Protocol
+
+from atcore.images.table import ImageTable
+from atcore.variants import cue_conflict, patch_shuffled, saturated, stylized
+
+
+class Kind(Protocol):
+    """The interface of the modules of this package."""
+
+    def apply(self, table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable: ...
+
+
+KINDS: dict[str, Kind] = {
+    "stylized": stylized,
+    "saturated": saturated,
+    "patch_shuffled": patch_shuffled,
+    "cue_conflict": cue_conflict,
+}

@@ -1,0 +1,48 @@
+"""Cue conflicts: the shape of one class with the texture of another (Geirhos et al. 2019).
+
+On the generated dataset `shapes` the conflict is exact: the same image is drawn again with the
+texture of another class. On other datasets the texture is that of a random test image of another
+class, transferred by `filtered`; the level is the strength of the transfer.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from atcore.errors import UserError
+from atcore.images import shapes
+from atcore.images.table import ImageTable
+from atcore.rng import numpy_rng
+from atcore.variants.filtered import transfer
+
+
+def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+    if table.origin.get("generator") == "shapes":
+        return _redrawn(table, seed)
+    return _transferred(table, level, pool, seed)
+
+
+def _redrawn(table: ImageTable, seed: int) -> ImageTable:
+    images, textures = [], []
+    for image_id, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
+        offset = numpy_rng(seed, "cue_conflict/texture", image_id).integers(1, len(table.classes))
+        texture = int(label + offset) % len(table.classes)
+        images.append(shapes.render(table.origin["seed"], image_id, label, texture).pixels)
+        textures.append(texture)
+    return replace(
+        table, images=np.stack(images), texture_labels=np.array(textures, dtype=np.int32)
+    )
+
+
+def _transferred(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+    sources = []
+    for image_id, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
+        others = np.flatnonzero(pool.labels != label)
+        if not len(others):
+            raise UserError("cue_conflict: the test split has a single class; it needs at least 2")
+        sources.append(numpy_rng(seed, "cue_conflict/source", image_id).choice(others))
+    return replace(
+        table,
+        images=transfer(table.images, pool.images[sources], level),
+        texture_labels=pool.labels[sources],
+    )

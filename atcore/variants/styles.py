@@ -1,0 +1,70 @@
+"""Procedural styles: strong, stationary textures, one per image.
+
+Stationary matters: the layout of a painting would put a new shape into the image.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def _grid(side: int) -> tuple[Floats, Floats]:
+    line = np.arange(side, dtype=np.float64)
+    return line[None, :], line[:, None]
+
+
+def _wave(rng: np.random.Generator, side: int) -> Floats:
+    """A plane wave of random direction, wavelength (an eighth to a third of 32 px) and phase."""
+    x, y = _grid(side)
+    angle, wavelength = rng.uniform(0, np.pi), rng.uniform(0.11, 0.33) * side
+    phase = (np.cos(angle) * x + np.sin(angle) * y) / wavelength + rng.uniform()
+    return np.asarray(np.sin(2 * np.pi * phase))
+
+
+def _grating(rng: np.random.Generator, side: int) -> Floats:
+    return _wave(rng, side)
+
+
+def _checks(rng: np.random.Generator, side: int) -> Floats:
+    return np.sign(_wave(rng, side) * _wave(rng, side))
+
+
+def _dots(rng: np.random.Generator, side: int) -> Floats:
+    x, y = _grid(side)
+    spacing, radius = rng.uniform(0.15, 0.3) * side, rng.uniform(0.25, 0.4)
+    dx = (x / spacing + rng.uniform()) % 1 - 0.5
+    dy = (y / spacing + rng.uniform()) % 1 - 0.5
+    return np.where(np.hypot(dx, dy) < radius, 1.0, -1.0)
+
+
+def _noise(rng: np.random.Generator, side: int) -> Floats:
+    return rng.standard_normal((side, side))
+
+
+def _blobs(rng: np.random.Generator, side: int) -> Floats:
+    """Band-limited noise: random phases on a ring of the Fourier plane."""
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side)[None, :]) * side
+    ring = np.exp(-((frequency - rng.uniform(3, 7)) ** 2) / 2)
+    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((side, side))) * ring).real
+    return np.asarray(field / field.std())
+
+
+_PATTERNS: tuple[Callable[[np.random.Generator, int], Floats], ...] = (
+    _grating,
+    _checks,
+    _dots,
+    _noise,
+    _blobs,
+)
+
+
+def procedural(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
+    """A texture of random pattern in two random colours: uint8, side x side x 3."""
+    pattern = _PATTERNS[rng.integers(len(_PATTERNS))](rng, side)
+    mean = rng.uniform(0.3, 0.7, size=3)
+    contrast = rng.uniform(0.2, 0.5, size=3) * rng.choice([-1, 1], size=3)
+    pixels = mean + pattern[:, :, None] * contrast
+    return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,222 @@
+"""The one place that connects to Ray.
+
+`RAY_ADDRESS` names the cluster to use; without it every stage starts a local one for itself. As a
+command, `python -m tasks.cluster COMMAND ...` starts one local cluster, runs the command with
+`RAY_ADDRESS` set, and stops that cluster and no other.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayTaskError
+
+import atcore
+import tasks
+from atcore.errors import UserError
+from tasks.progress import track
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_START_SECONDS = 60
+_STOP_SECONDS = 10
+_PROBE_SECONDS = 5
+# Enough that no CPU waits for the driver, few enough to hold all inputs in memory.
+_QUEUED_PER_CPU = 3
+# Quiet defaults for every process of ours; a user's own settings win.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+def _require_reachable(address: str) -> None:
+    """Ray itself retries for 20 s and then says nothing of the address; a probe is instant."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        raise UserError(f"RAY_ADDRESS: {address!r} is not allowed; give host:port")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address} ({error})") from error
+
+
+@contextmanager
+def connect() -> Iterator[None]:
+    """Connect to the cluster of `RAY_ADDRESS`, or start a local one, for the time of the block.
+
+    Workers receive the project's code from here, so that a node needs neither the workspace nor
+    an installation of the project.
+
+    Raises:
+        UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _require_reachable(address)
+    code = {"py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)]}
+    # "local" keeps Ray from joining whatever cluster was last started on this machine.
+    options: dict[str, Any] = (
+        {"address": address} if address else {"address": "local", "include_dashboard": False}
+    )
+    try:
+        ray.init(logging_level=logging.ERROR, runtime_env=code, **options)
+    except ConnectionError as error:
+        raise UserError(
+            f"RAY_ADDRESS: the cluster at {address} refused the connection; "
+            "check RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def gpus() -> int:
+    """GPUs of one task: one where the cluster has any."""
+    return 1 if ray.cluster_resources().get("GPU", 0) else 0
+
+
+def cpus(wanted: int) -> int:
+    """As many CPUs as wanted, or all that the largest node has."""
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return max(1, min(wanted, int(max(nodes, default=1))))
+
+
+@contextmanager
+def users_mistakes() -> Iterator[None]:
+    """Turn a `UserError` raised on a worker back into itself."""
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+
+
+def spread(
+    function: Callable[..., Result],
+    items: Iterable[Item],
+    *shared: Any,
+    total: int,
+    label: str,
+    gpu: bool = False,
+) -> list[Result]:
+    """`[function(item, *shared) for item in items]`, each call one Ray task.
+
+    Items are drawn as the cluster has room for them, so that an iterator of large items never
+    lies in memory as a whole.
+
+    Args:
+        shared: sent to the cluster once.
+        total: the number of items, for the progress display.
+        label: what the progress display calls the work.
+        gpu: give each task a GPU where the cluster has one.
+
+    Raises:
+        UserError: a call raised it; the calls still running are cancelled.
+    """
+    remote = ray.remote(num_cpus=1, num_gpus=gpus() if gpu else 0)(function)
+    references = [ray.put(argument) for argument in shared]
+    room = _QUEUED_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    results: dict[int, Result] = {}
+    pending: dict[Any, int] = {}
+    queue = enumerate(items)
+    try:
+        with users_mistakes(), track(label, total) as advance:
+            while True:
+                for index, item in islice(queue, room - len(pending)):
+                    pending[remote.remote(item, *references)] = index
+                if not pending:
+                    return [results[index] for index in range(len(results))]
+                (done, *_), _ = ray.wait(list(pending))
+                results[pending[done]] = ray.get(done)
+                del pending[done]
+                advance(1, "")
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def local_cluster() -> Iterator[dict[str, str]]:
+    """A local cluster in a process group of its own; yields the environment of its clients."""
+    with tempfile.TemporaryDirectory(prefix="ray-token-") as folder:
+        token = Path(folder) / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        address = f"127.0.0.1:{_free_port()}"
+        environment = (
+            _QUIET
+            | os.environ
+            | {
+                "RAY_AUTH_MODE": "token",
+                "RAY_AUTH_TOKEN_PATH": str(token),
+                "RAY_ADDRESS": address,
+            }
+        )
+        host, port = address.split(":")
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            head = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+                    *(f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"),
+                ],
+                env={k: v for k, v in environment.items() if k != "RAY_ADDRESS"},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while b"Ray runtime started" not in log.read_bytes():
+                if head.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"Ray did not start:\n{log.read_text()}")
+                time.sleep(0.05)
+            yield environment
+        finally:
+            # The head stops its own processes; a signal to the whole group would make it wait.
+            head.terminate()
+            try:
+                head.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(head.pid, signal.SIGKILL)
+                head.wait()
+
+
+def main() -> int:
+    command = sys.argv[1:]
+    if not command:
+        print("usage: python -m tasks.cluster COMMAND [ARGUMENT ...]", file=sys.stderr)
+        return 2
+    if os.environ.get("RAY_ADDRESS"):
+        return subprocess.call(command)
+    with local_cluster() as environment:
+        return subprocess.call(command, env=environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

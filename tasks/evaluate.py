@@ -1,0 +1,86 @@
+"""Stage `evaluate`: one model's answers on every test image, variant and attack."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+import torch
+
+from atcore import predictions
+from atcore.attacks import PGD
+from atcore.evaluation import load_folded, predict
+from atcore.images import table
+from atcore.images.table import ImageTable
+from atcore.models import ModelSpec
+from atcore.predictions import ATTACKS, CLEAN, Predictions
+from tasks import cluster, params, paths, stage, trained
+from tasks.attacks import evaluation_attack
+
+Job = tuple[str, float, PGD | None, ImageTable]
+
+
+def _predict(job: Job, spec: ModelSpec, weights: bytes, seed: int) -> Predictions:
+    # One thread: tasks share the cores, and sums must not depend on how many there are.
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    variant, level, attack, shard = job
+    model = load_folded(spec, weights, device)
+    return predict(
+        model, shard, variant=variant, level=level, attack=attack, seed=seed, device=device
+    )
+
+
+def _jobs(settings: params.Params, dataset: str, test: ImageTable) -> Iterator[Job]:
+    size = settings.evaluate.shard
+    for shard in test.shards(size):
+        yield CLEAN, 0.0, None, shard
+    for robustness in settings.evaluate.robustness:
+        for shard in test.shards(size):
+            yield ATTACKS[robustness.norm], robustness.eps, evaluation_attack(robustness), shard
+    for variant, level in settings.variant_levels:
+        for shard in table.read(paths.variant_level(dataset, variant, level)).shards(size):
+            yield variant, level, None, shard
+
+
+def _joined(parts: list[Predictions]) -> list[Predictions]:
+    """One item per variant and level, of the items per shard."""
+    joined = []
+    for (variant, level), group in groupby(parts, key=lambda part: (part.variant, part.level)):
+        shards = list(group)
+        textures = [s.texture_labels for s in shards if s.texture_labels is not None]
+        joined.append(
+            Predictions(
+                variant=variant,
+                level=level,
+                ids=np.concatenate([s.ids for s in shards]),
+                labels=np.concatenate([s.labels for s in shards]),
+                top3=np.concatenate([s.top3 for s in shards]),
+                probabilities=np.concatenate([s.probabilities for s in shards]),
+                texture_labels=np.concatenate(textures) if textures else None,
+            )
+        )
+    return joined
+
+
+def main(dataset: str, method: str) -> None:
+    settings = params.load()
+    settings.require(dataset=dataset, method=method)
+    test = table.read(paths.split(dataset, "test"))
+    spec, weights = trained.read(dataset, method)
+    sets = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
+    with cluster.connect():
+        parts = cluster.spread(
+            _predict,
+            _jobs(settings, dataset, test),
+            spec,
+            weights,
+            settings.run.seed,
+            total=sets * len(test.shards(settings.evaluate.shard)),
+            label=f"evaluate {dataset} {method}",
+            gpu=True,
+        )
+    predictions.write(_joined(parts), test.classes, paths.predictions(dataset, method))
+
+
+if __name__ == "__main__":
+    stage.run(main, "dataset", "method")

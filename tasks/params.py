@@ -1,0 +1,231 @@
+"""`params.yaml`, read and checked: the only configuration of what is computed."""
+
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from atcore.errors import UserError
+
+PARAMS = Path("params.yaml")
+
+# How pydantic names the member of a union in an error's location: no keys of the file.
+_UNION_TAGS = {"int", "constrained-int", "float", "constrained-float"}
+
+
+def _fraction(value: Any) -> Any:
+    """Accept `8/255` beside plain numbers."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError("not a number or a fraction such as 8/255") from error
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Positive = Annotated[Number, Field(gt=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+# A number of images, a share of those there are, or null for all.
+Amount = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
+Norm = Literal["linf", "l2"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Run(_Section):
+    datasets: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    controls: list[str]
+    variants: list[str]
+    seed: Annotated[int, Field(ge=0)]
+
+    @property
+    def models(self) -> list[str]:
+        """Everything that is trained, in the order of tables and figures."""
+        first, *rest = self.methods
+        return [first, *self.controls, *rest]
+
+
+class Images(_Section):
+    train: Amount
+    validation: Amount
+    test: Amount
+
+
+class DatasetTraining(_Section):
+    architecture: Literal["small", "resnet18"]
+    epochs: Count
+    batch_size: Count
+    augment: Literal["none", "crop_flip"]
+    attack_steps: Count
+    precision: Literal["bf16", "fp32"]
+    threads: Count
+
+
+class Dataset(_Section):
+    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "folder"]
+    image_size: Annotated[int, Field(ge=8)]
+    images: Images
+    allow_unreadable: Annotated[int, Field(ge=0)]
+    training: DatasetTraining
+
+
+class FgsmAttack(_Section):
+    kind: Literal["fgsm"]
+    norm: Norm
+    eps: NonNegative
+
+
+class PgdAttack(_Section):
+    kind: Literal["pgd"]
+    norm: Norm
+    eps: NonNegative
+    step_size: Positive
+
+
+class Method(_Section):
+    learning_rate: Positive
+    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    weight_decay: NonNegative
+    attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
+    stop_at: str | None = None
+
+
+class Training(_Section):
+    attack_mode: Literal["eval", "train"]
+    eps_warmup: Share
+    validation_steps: Count
+
+
+class StyleVariant(_Section):
+    kind: Literal["stylized", "cue_conflict"]
+    levels: list[NonNegative] = Field(min_length=1)
+
+
+class Saturated(_Section):
+    kind: Literal["saturated"]
+    levels: list[Positive] = Field(min_length=1)
+
+
+class PatchShuffled(_Section):
+    kind: Literal["patch_shuffled"]
+    levels: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+
+
+Variant = Annotated[StyleVariant | Saturated | PatchShuffled, Field(discriminator="kind")]
+
+
+class Robustness(_Section):
+    norm: Norm
+    eps: NonNegative
+    step_size: Positive
+    steps: Count
+
+
+class Evaluate(_Section):
+    robustness: list[Robustness]
+    shard: Count
+
+
+class Salience(_Section):
+    images: Count
+    smooth_samples: Count
+    smooth_noise: NonNegative
+
+
+class Params(_Section):
+    run: Run
+    dataset: dict[str, Dataset]
+    method: dict[str, Method]
+    training: Training
+    variant: dict[str, Variant]
+    evaluate: Evaluate
+    salience: Salience
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
+            ("run.datasets", self.run.datasets, self.dataset),
+            ("run.methods", self.run.methods, self.method),
+            ("run.controls", self.run.controls, self.method),
+            ("run.variants", self.run.variants, self.variant),
+        ]
+        for key, names, catalogue in catalogues:
+            for name in names:
+                if name not in catalogue:
+                    raise ValueError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
+                if names.count(name) > 1:
+                    raise ValueError(f"{key}: {name!r} is named twice")
+        for name in self.run.methods:
+            if self.method[name].stop_at is not None:
+                raise ValueError(f"run.methods: {name!r} has stop_at; name it in run.controls")
+        for name in self.run.controls:
+            reference = self.method[name].stop_at
+            if reference not in self.run.methods:
+                raise ValueError(
+                    f"method.{name}.stop_at: {reference!r} is not allowed; "
+                    f"name one of run.methods: {', '.join(self.run.methods)}"
+                )
+        return self
+
+    @property
+    def variant_levels(self) -> list[tuple[str, float]]:
+        """(variant, level) of every selected variant at every level, in the order of the file."""
+        return [(name, level) for name in self.run.variants for level in self.variant[name].levels]
+
+    def require(self, **names: str) -> None:
+        """Check names from the command line against the catalogues, as in `dataset="shapes"`.
+
+        Raises:
+            UserError: says which name is unknown and which ones are allowed.
+        """
+        for key, name in names.items():
+            catalogue = getattr(self, key)
+            if name not in catalogue:
+                raise UserError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"] if part not in _UNION_TAGS)
+    if problem["type"] == "value_error":
+        message = str(problem["ctx"]["error"])
+        return f"{key}: {message}" if key else message
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "missing":
+        return f"{key}: missing key"
+    found = problem["input"]
+    shown = "nan" if isinstance(found, float) and math.isnan(found) else repr(found)
+    return f"{key}: {shown} is not allowed; {problem['msg'].lower()}"
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and check the whole file, so that a mistake shows before anything is computed.
+
+    Raises:
+        UserError: names the file and the key, the value found and what is allowed.
+    """
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run from the project's folder") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_problem(error)}") from error

@@ -1,0 +1,44 @@
+"""Where the artifacts lie, relative to the project's folder; `dvc.yaml` names the same places."""
+
+from pathlib import Path
+
+RAW = Path("raw")
+CHECKPOINTS = Path(".checkpoints")
+REPORTS = Path("reports")
+
+
+def split(dataset: str, name: str) -> Path:
+    """Image table of the split `train`, `validation` or `test`."""
+    return Path("data", dataset, f"{name}.parquet")
+
+
+def dataset_info(dataset: str) -> Path:
+    return Path("data", dataset, "dataset.json")
+
+
+def model(dataset: str, method: str) -> Path:
+    """Folder of model.safetensors, model.json and training.json."""
+    return Path("models", dataset, method)
+
+
+def curve(dataset: str, method: str) -> Path:
+    """Learning curve, a CSV file with one row per epoch."""
+    return Path("curves", dataset, f"{method}.csv")
+
+
+def variant(dataset: str, name: str) -> Path:
+    """Folder with one image table per level."""
+    return Path("variants", dataset, name)
+
+
+def variant_level(dataset: str, name: str, level: float) -> Path:
+    return variant(dataset, name) / f"{level:g}.parquet"
+
+
+def predictions(dataset: str, method: str) -> Path:
+    return Path("predictions", dataset, f"{method}.parquet")
+
+
+def salience(dataset: str, method: str) -> Path:
+    """Folder of maps.safetensors."""
+    return Path("salience", dataset, method)

@@ -1,0 +1,131 @@
+"""Stage `report`: every number, figure and sentence, recomputed from the prediction tables.
+
+Needs no network and no accelerator. Writes reports/: `index.html` (self-contained), `summary.json`
+(all records), `metrics.json` and `curves.csv` (for DVC) and `figures/<dataset>/*.png`.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from atcore import predictions
+from atcore.errors import UserError
+from atcore.files import replacing
+from atcore.predictions import ATTACKS
+from atcore.report import page, pictures
+from atcore.report.inputs import (
+    Dataset,
+    Network,
+    read_curve,
+    read_json,
+    read_maps,
+    read_training,
+)
+from atcore.report.page import Section
+from atcore.report.records import Record, Results, dumps
+from atcore.report.summary import curves_csv, metrics, summarise
+from tasks import params, paths, show, stage
+from tasks.params import Params
+
+
+def _existing(path: Path, writer: str) -> Path:
+    if not path.exists():
+        raise UserError(f"{path}: no such file; run the stage {writer} first")
+    return path
+
+
+def _suffix(settings: Params, method: str) -> str:
+    """Of the names of the stages that a method goes through."""
+    return "_control" if method in settings.run.controls else ""
+
+
+def _network(settings: Params, dataset: str, method: str) -> Network:
+    chosen = settings.method[method]
+    suffix = _suffix(settings, method)
+    training = _existing(paths.model(dataset, method) / "training.json", f"train{suffix}")
+    curve = _existing(paths.curve(dataset, method), f"train{suffix}")
+    maps = _existing(paths.salience(dataset, method) / "maps.safetensors", f"salience{suffix}")
+    return Network(
+        method=method,
+        adversarial=chosen.attack is not None,
+        stop_at=chosen.stop_at,
+        training=read_training(training),
+        curve=read_curve(curve),
+        maps=read_maps(maps),
+    )
+
+
+def _records(settings: Params, dataset: str, method: str) -> list[Record]:
+    writer = f"evaluate{_suffix(settings, method)}"
+    file = _existing(paths.predictions(dataset, method), writer)
+    parts, _ = predictions.read(file)
+    return summarise(dataset, method, parts)
+
+
+def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
+    """Kind of every variant and attack in the results, in their order."""
+    kinds = {}
+    for name in dict.fromkeys(r.variant for r in records if r.variant != predictions.CLEAN):
+        if name in ATTACKS.values():
+            kinds[name] = name
+        elif name in settings.run.variants:
+            kinds[name] = settings.variant[name].kind
+        else:
+            raise UserError(
+                f"predictions/{dataset}: variant {name!r} is not in run.variants; "
+                "run the stage evaluate again"
+            )
+    return kinds
+
+
+def _dataset(settings: Params, name: str) -> Dataset:
+    info = read_json(_existing(paths.dataset_info(name), "prepare"))
+    records = [
+        record for method in settings.run.models for record in _records(settings, name, method)
+    ]
+    return Dataset(
+        name=name,
+        classes=tuple(info["classes"]),
+        counts=info["counts"],
+        unreadable=tuple(info["unreadable"]),
+        kinds=_kinds(settings, name, records),
+        networks=tuple(_network(settings, name, method) for method in settings.run.models),
+        results=Results(tuple(records)),
+    )
+
+
+def _section(dataset: Dataset) -> Section:
+    charts = pictures.charts(dataset)
+    learning = pictures.learning_curves(dataset)
+    return page.section(dataset, charts, learning, pictures.salience(dataset))
+
+
+def _write_figures(section: Section, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for picture in (*section.charts, section.learning, section.salience):
+        (folder / f"{picture.name}.png").write_bytes(picture.data)
+
+
+def main() -> None:
+    settings = params.load()
+    datasets = [_dataset(settings, name) for name in settings.run.datasets]
+    sections = [_section(dataset) for dataset in datasets]
+    records = [record for dataset in datasets for record in dataset.results.records]
+    main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}
+    texts = {
+        "summary.json": dumps(records),
+        "metrics.json": json.dumps(main_numbers, indent=2) + "\n",
+        "curves.csv": curves_csv(records),
+        "index.html": page.render(sections),
+    }
+    with replacing(paths.REPORTS) as folder:
+        folder.mkdir()
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
+        for section in sections:
+            _write_figures(section, folder / "figures" / section.dataset.name)
+    show.main()
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,26 @@
+"""What every stage's command has in common."""
+
+import sys
+from collections.abc import Callable
+
+from atcore.errors import UserError
+
+
+def run(main: Callable[..., None], *names: str) -> None:
+    """Call `main` with the command's arguments, one for each of `names`.
+
+    A user's mistake ends in one line on standard error and exit status 2.
+    """
+    arguments = sys.argv[1:]
+    if len(arguments) != len(names):
+        program = sys.modules["__main__"].__spec__
+        print(
+            f"usage: python -m {program.name if program else '?'} {' '.join(names).upper()}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    try:
+        main(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,194 @@
+"""Stage `train` (and `train_control`): train one method on one dataset.
+
+The training runs as one Ray task that streams its state back after every epoch. The driver keeps
+it in a checkpoint outside DVC's outs, keyed by everything the result depends on, so that a killed
+stage or a lost worker goes on from the last epoch.
+"""
+
+import csv
+import hashlib
+import inspect
+import io
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
+
+import atcore.attacks
+import atcore.folding
+import atcore.models
+import atcore.pixels
+import atcore.rng
+import atcore.training
+from atcore.files import write_bytes, write_text
+from atcore.images import table
+from atcore.images.table import ImageTable
+from atcore.models import ModelSpec, weights_to_bytes
+from atcore.pixels import channel_statistics
+from atcore.training import (
+    Epoch,
+    Progress,
+    Split,
+    TrainingSpec,
+    train,
+    trained_weights,
+)
+from tasks import cluster, params, paths, stage, trained
+from tasks.attacks import training_attack, validation_attack
+from tasks.progress import track
+
+_LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
+_ATTEMPTS = 3
+_CODE = (atcore.training, atcore.attacks, atcore.folding, atcore.models, atcore.pixels, atcore.rng)
+
+
+def _training_spec(settings: params.Params, dataset: str, method: str) -> TrainingSpec:
+    chosen, data = settings.method[method], settings.dataset[dataset].training
+    target = None
+    if chosen.stop_at is not None:
+        target = trained.validation_accuracy(dataset, chosen.stop_at)
+    return TrainingSpec(
+        epochs=data.epochs,
+        batch_size=data.batch_size,
+        learning_rate=chosen.learning_rate,
+        momentum=chosen.momentum,
+        weight_decay=chosen.weight_decay,
+        attack=training_attack(chosen.attack, data.attack_steps),
+        attack_mode=settings.training.attack_mode,
+        eps_warmup=settings.training.eps_warmup,
+        validation_attack=validation_attack(chosen.attack, settings),
+        augment=data.augment,
+        precision=data.precision,
+        threads=data.threads,
+        stop_at_accuracy=target,
+        seed=settings.run.seed,
+    )
+
+
+def _split(images: ImageTable) -> Split:
+    labels = torch.from_numpy(images.labels.astype(np.int64))
+    return Split(torch.from_numpy(images.images.copy()), labels)
+
+
+def _checkpoint_path(spec: TrainingSpec, model: ModelSpec, files: list[Path]) -> Path:
+    """Named by everything that decides the result: parameters, data, code and torch itself."""
+    key = hashlib.sha256(repr((spec, model, torch.__version__)).encode())
+    for file in files:
+        with file.open("rb") as stream:
+            key.update(hashlib.file_digest(stream, "sha256").digest())
+    for module in _CODE:
+        key.update(inspect.getsource(module).encode())
+    return paths.CHECKPOINTS / f"{key.hexdigest()}.pt"
+
+
+def _train_remotely(
+    spec: TrainingSpec,
+    model: ModelSpec,
+    train_images: ImageTable,
+    validation_images: ImageTable,
+    checkpoint: bytes | None,
+) -> Iterator[Progress]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    splits = (_split(train_images), _split(validation_images))
+    yield from train(spec, model, *splits, checkpoint=checkpoint, device=device)
+
+
+def _epochs(
+    spec: TrainingSpec,
+    model: ModelSpec,
+    train_images: ImageTable,
+    validation_images: ImageTable,
+    saved: Path,
+) -> Iterator[Progress]:
+    """All epochs still to come, each one saved, across lost workers."""
+    task = ray.remote(num_cpus=cluster.cpus(spec.threads), num_gpus=cluster.gpus(), max_retries=0)(
+        _train_remotely
+    )
+    data = (ray.put(train_images), ray.put(validation_images))
+    for attempt in range(1, _ATTEMPTS + 1):
+        checkpoint = saved.read_bytes() if saved.exists() else None
+        try:
+            with cluster.users_mistakes():
+                stream: Any = task.remote(spec, model, *data, checkpoint)
+                for reference in stream:
+                    progress: Progress = ray.get(reference)
+                    write_bytes(saved, progress.checkpoint)
+                    yield progress
+        except _LOST as error:
+            if attempt == _ATTEMPTS:
+                raise
+            print(f"lost the worker ({type(error).__name__}); going on from the last epoch")
+        else:
+            return
+
+
+def _curve(history: tuple[Epoch, ...]) -> str:
+    buffer = io.StringIO()
+    names = {"number": "epoch"}
+    rows = [{names.get(k, k): v for k, v in asdict(epoch).items()} for epoch in history]
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _detail(epoch: Epoch) -> str:
+    robust = epoch.validation_robust_accuracy
+    shown = "" if robust is None else f", robust {robust:.3f}"
+    return f"loss {epoch.loss:.3f}, validation {epoch.validation_accuracy:.3f}{shown}"
+
+
+def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
+    epoch = len(progress.history)
+    if progress.finished == "collapse":
+        print(f"collapse: robust validation accuracy fell in epoch {epoch}; kept epoch {epoch - 1}")
+    elif progress.finished == "epochs" and spec.stop_at_accuracy is not None:
+        reached = progress.history[-1].validation_accuracy
+        print(
+            f"never reached validation accuracy {spec.stop_at_accuracy:.3f}; ended at {reached:.3f}"
+        )
+
+
+def main(dataset: str, method: str) -> None:
+    settings = params.load()
+    settings.require(dataset=dataset, method=method)
+    files = [paths.split(dataset, name) for name in ("train", "validation")]
+    train_images, validation_images = (table.read(file) for file in files)
+    mean, std = channel_statistics(torch.from_numpy(train_images.images.copy()))
+    model = ModelSpec(
+        architecture=settings.dataset[dataset].training.architecture,
+        classes=train_images.classes,
+        image_size=train_images.images.shape[1],
+        mean=mean,
+        std=std,
+    )
+    spec = _training_spec(settings, dataset, method)
+    saved = _checkpoint_path(spec, model, files)
+    with cluster.connect(), track(f"train {dataset} {method}", spec.epochs) as advance:
+        done = 0
+        for progress in _epochs(spec, model, train_images, validation_images, saved):
+            advance(len(progress.history) - done, _detail(progress.history[-1]))
+            done = len(progress.history)
+    _explain_end(progress, spec)
+    kept = progress.history[:-1] if progress.finished == "collapse" else progress.history
+    summary = {
+        "method": method,
+        "finished": progress.finished,
+        "epochs": len(kept),
+        "target_accuracy": spec.stop_at_accuracy,
+        "validation_accuracy": kept[-1].validation_accuracy,
+        "validation_robust_accuracy": kept[-1].validation_robust_accuracy,
+    }
+    weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
+    write_text(paths.curve(dataset, method), _curve(progress.history))
+    trained.write(dataset, method, model, weights, summary)
+    saved.unlink()
+
+
+if __name__ == "__main__":
+    stage.run(main, "dataset", "method")

@@ -1,0 +1,43 @@
+"""A trained model on disk: what `train` leaves for the stages after it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from atcore.errors import UserError
+from atcore.files import replacing
+from atcore.models import ModelSpec
+from tasks import paths
+
+WEIGHTS, SPEC, TRAINING = "model.safetensors", "model.json", "training.json"
+
+
+def _bytes(path: Path, stage: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run the stage {stage} first") from error
+
+
+def write(
+    dataset: str, method: str, spec: ModelSpec, weights: bytes, summary: Mapping[str, object]
+) -> None:
+    """Write the folder of a trained model atomically; `summary` says how training ended."""
+    with replacing(paths.model(dataset, method)) as folder:
+        folder.mkdir()
+        (folder / WEIGHTS).write_bytes(weights)
+        (folder / SPEC).write_text(spec.to_json())
+        (folder / TRAINING).write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def read(dataset: str, method: str) -> tuple[ModelSpec, bytes]:
+    """Architecture and weights (safetensors) of a trained model."""
+    folder = paths.model(dataset, method)
+    spec = ModelSpec.from_json(_bytes(folder / SPEC, "train").decode())
+    return spec, _bytes(folder / WEIGHTS, "train")
+
+
+def validation_accuracy(dataset: str, method: str) -> float:
+    """Clean validation accuracy that a method reached."""
+    text = _bytes(paths.model(dataset, method) / TRAINING, "train")
+    return float(json.loads(text)["validation_accuracy"])

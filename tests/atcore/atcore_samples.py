@@ -1,0 +1,94 @@
+"""Small inputs that the tests of `atcore` share: images of `shapes`, specs and trained networks."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from atcore.images import shapes
+from atcore.images.table import ImageTable
+from atcore.models import ModelSpec
+from atcore.pixels import channel_statistics
+from atcore.training import (
+    Progress,
+    Split,
+    TrainingSpec,
+    train,
+    trained_weights,
+)
+
+
+def shapes_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
+    """Images `start` to `start + count` of the dataset `shapes`, texture and shape of one class."""
+    ids = np.arange(start, start + count, dtype=np.int64)
+    labels = np.array([shapes.label_of(int(i)) for i in ids], dtype=np.int32)
+    return _drawn(ids, labels, labels, seed)
+
+
+def independent_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
+    """Images of `shapes` whose texture is drawn independently of the shape."""
+    ids = np.arange(start, start + count, dtype=np.int64)
+    labels = np.array([shapes.label_of(int(i)) for i in ids], dtype=np.int32)
+    textures = np.random.default_rng(seed).integers(0, 8, size=start + count)[start:]
+    return replace(_drawn(ids, labels, textures, seed), texture_labels=textures.astype(np.int32))
+
+
+def _drawn(
+    ids: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    textures: NDArray[np.integer[Any]],
+    seed: int,
+) -> ImageTable:
+    images = [
+        shapes.render(seed, int(i), int(label), int(texture)).pixels
+        for i, label, texture in zip(ids, labels, textures, strict=True)
+    ]
+    origin = {"generator": "shapes", "seed": seed}
+    return ImageTable(ids, np.stack(images), labels, shapes.CLASSES, origin=origin)
+
+
+def split_of(table: ImageTable, labels: NDArray[np.int32] | None = None) -> Split:
+    """The images as tensors, with other labels than their own where given."""
+    chosen = table.labels if labels is None else labels
+    return Split(torch.from_numpy(table.images), torch.from_numpy(chosen.astype(np.int64)))
+
+
+def model_spec(split: Split, architecture: str = "small") -> ModelSpec:
+    mean, std = channel_statistics(split.images)
+    return ModelSpec(architecture, shapes.CLASSES, split.images.shape[1], mean, std)
+
+
+def training_spec(**changes: Any) -> TrainingSpec:
+    """A standard run of two epochs in float32, with `changes`."""
+    spec = TrainingSpec(
+        epochs=2,
+        batch_size=32,
+        learning_rate=0.03,
+        momentum=0.9,
+        weight_decay=5e-4,
+        attack=None,
+        attack_mode="eval",
+        eps_warmup=0.0,
+        validation_attack=None,
+        augment="none",
+        precision="fp32",
+        threads=2,
+        stop_at_accuracy=None,
+        seed=0,
+    )
+    return replace(spec, **changes)
+
+
+def train_to_end(spec: TrainingSpec, training: Split, validation: Split) -> Progress:
+    """The last thing a whole training run of the small network yields."""
+    *_, last = train(spec, model_spec(training), training, validation)
+    return last
+
+
+def trained_network(spec: TrainingSpec, training: Split, validation: Split) -> nn.Module:
+    """The network at the end of a training run, in eval mode."""
+    last = train_to_end(spec, training, validation)
+    return trained_weights(last.checkpoint, model_spec(training)).eval()

@@ -1,0 +1,341 @@
+"""Training: reproducible, resumable, and honest about how it ended."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from atcore_samples import model_spec, shapes_table, split_of, training_spec
+from torch import Tensor
+
+from atcore.attacks import PGD, Linf
+from atcore.errors import UserError
+from atcore.models import weights_to_bytes
+from atcore.pixels import to_pixels
+from atcore.training import (
+    Progress,
+    Split,
+    TrainingDivergedError,
+    TrainingSpec,
+    learning_rate_at,
+    train,
+    trained_weights,
+)
+
+TABLE = shapes_table(140)
+TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 100))), split_of(TABLE.rows(slice(100, 140)))
+ATTACK = PGD(threat=Linf(4 / 255), step_size=2 / 255, steps=2)
+EVERYTHING = training_spec(
+    epochs=3,
+    attack=ATTACK,
+    eps_warmup=0.3,
+    validation_attack=replace(ATTACK, steps=3),
+    augment="crop_flip",
+)
+
+
+def weights(progress: Progress, training: Split = TRAIN) -> bytes:
+    return weights_to_bytes(trained_weights(progress.checkpoint, model_spec(training)))
+
+
+def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
+    return list(train(spec, model_spec(TRAIN), TRAIN, VALIDATION, **arguments))
+
+
+# --- reproducible and resumable -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="fp32"),
+        pytest.param({"precision": "bf16"}, id="bf16"),
+        pytest.param({"attack_mode": "train"}, id="attack in train mode"),
+        pytest.param({"attack": None, "validation_attack": None}, id="standard"),
+    ],
+)
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    stop_after: int, changes: dict[str, Any]
+) -> None:
+    spec = replace(EVERYTHING, **changes)
+    uninterrupted = run(spec)
+    interrupted = train(spec, model_spec(TRAIN), TRAIN, VALIDATION)
+    for _ in range(stop_after):
+        checkpoint = next(interrupted).checkpoint
+    interrupted.close()
+    resumed = run(spec, checkpoint=checkpoint)
+    assert [len(progress.history) for progress in resumed] == list(range(stop_after + 1, 4))
+    assert resumed[-1].history == uninterrupted[-1].history
+    assert resumed[-1].finished == uninterrupted[-1].finished == "epochs"
+    assert weights(resumed[-1]) == weights(uninterrupted[-1])
+
+
+def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:
+    torch.manual_seed(1)
+    first = run(EVERYTHING)[-1]
+    torch.manual_seed(2)
+    again = run(EVERYTHING)[-1]
+    other = run(replace(EVERYTHING, seed=1))[-1]
+    assert weights(again) == weights(first)
+    assert again.history == first.history
+    assert weights(other) != weights(first)
+
+
+def test_training_leaves_the_random_numbers_of_its_caller_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    run(replace(EVERYTHING, epochs=1))
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize("stop_at_accuracy", [None, 0.0], ids=["epochs", "accuracy"])
+def test_the_checkpoint_of_a_finished_run_yields_its_end_at_once(
+    stop_at_accuracy: float | None,
+) -> None:
+    spec = replace(EVERYTHING, stop_at_accuracy=stop_at_accuracy)
+    last = run(spec)[-1]
+    again = run(spec, checkpoint=last.checkpoint)
+    assert [progress.finished for progress in again] == [last.finished]
+    assert again[0].history == last.history
+    assert weights(again[0]) == weights(last)
+
+
+def test_history_grows_by_one_epoch_at_a_time() -> None:
+    progresses = run(EVERYTHING)
+    assert [progress.finished for progress in progresses] == [None, None, "epochs"]
+    for count, progress in enumerate(progresses, start=1):
+        assert [epoch.number for epoch in progress.history] == list(range(1, count + 1))
+        assert progress.history == progresses[-1].history[:count]
+
+
+# --- what is learned and measured ---------------------------------------------------------------
+
+
+def colours(count: int, seed: int) -> Split:
+    """Eight colours with noise, 8 px: learned within an epoch, and robustly."""
+    labels = np.arange(count) % 8
+    sides = np.stack([(labels >> bit) & 1 for bit in range(3)], axis=-1) * 2 - 1
+    noise = np.random.default_rng(seed).normal(0, 6, (count, 8, 8, 3))
+    images = np.rint((128 + 60 * sides[:, None, None, :] + noise).clip(0, 255)).astype(np.uint8)
+    return Split(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+COLOURS, MORE_COLOURS = colours(256, 0), colours(128, 1)
+
+
+def accuracy_of(progress: Progress) -> float:
+    network = trained_weights(progress.checkpoint, model_spec(COLOURS)).eval()
+    with torch.no_grad():
+        answers = network(to_pixels(MORE_COLOURS.images)).argmax(1)
+    return (answers == MORE_COLOURS.labels).float().mean().item()
+
+
+def test_training_learns_and_reports_the_accuracy_of_the_weights_it_gives() -> None:
+    spec = training_spec(epochs=3, batch_size=8)
+    *_, last = train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    assert last.history[-1].validation_accuracy > 0.9
+    assert last.history[-1].accuracy > last.history[0].accuracy
+    assert last.history[-1].loss < last.history[0].loss / 2
+    assert accuracy_of(last) == pytest.approx(last.history[-1].validation_accuracy, abs=1.5 / 128)
+
+
+def test_robust_accuracy_is_measured_only_where_an_attack_is_given() -> None:
+    spec = replace(EVERYTHING, epochs=1)
+    (without,) = run(replace(spec, validation_attack=None))
+    assert without.history[0].validation_robust_accuracy is None
+    (with_one,) = run(spec)
+    assert with_one.history[0].validation_robust_accuracy is not None
+    # Measuring does not change what is trained.
+    assert weights(with_one) == weights(without)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_stops_as_soon_as_the_wanted_accuracy_is_reached(precision: str) -> None:
+    spec = training_spec(epochs=20, batch_size=4, precision=precision)
+    *before, last = train(
+        replace(spec, stop_at_accuracy=0.9), model_spec(COLOURS), COLOURS, MORE_COLOURS
+    )
+    assert last.finished == "accuracy"
+    assert len(last.history) < spec.epochs
+    assert last.history[-1].validation_accuracy >= 0.9
+    assert all(progress.finished is None for progress in before)
+    assert accuracy_of(last) >= 0.9 - 1 / 128
+    # It stopped inside an epoch: the same run without the wish does better by the epoch's end.
+    number = len(last.history)
+    unstopped = list(train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS))[number - 1]
+    assert weights(unstopped, COLOURS) != weights(last, COLOURS)
+
+
+def test_an_accuracy_out_of_reach_ends_with_the_epochs() -> None:
+    assert run(replace(EVERYTHING, epochs=1, stop_at_accuracy=1.1))[-1].finished == "epochs"
+
+
+# --- bad ends -----------------------------------------------------------------------------------
+
+
+def assert_finite(checkpoint: bytes) -> None:
+    network = trained_weights(checkpoint, model_spec(COLOURS))
+    for name, value in network.state_dict().items():
+        assert value.isfinite().all(), name
+
+
+def test_a_loss_that_is_not_finite_ends_training_naming_epoch_and_step() -> None:
+    spec = training_spec(learning_rate=1e30)
+    with pytest.raises(TrainingDivergedError) as caught:
+        run(spec)
+    message = str(caught.value)
+    assert "epoch 1, step 2 of 4" in message
+    assert "learning_rate (now 1e+30)" in message
+    assert "\n" not in message
+    assert isinstance(caught.value, UserError)
+
+
+def test_the_checkpoint_before_a_divergence_still_loads() -> None:
+    # Weight decay times learning rate grows beyond 2: the weights grow at every step.
+    spec = training_spec(epochs=30, batch_size=16, learning_rate=1.0, weight_decay=30.0)
+    yielded: list[Progress] = []
+    with pytest.raises(TrainingDivergedError) as caught:
+        yielded.extend(train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS))
+    assert yielded
+    assert f"epoch {len(yielded) + 1}, step " in str(caught.value)
+    assert_finite(yielded[-1].checkpoint)
+    with pytest.raises(TrainingDivergedError, match=str(caught.value).split(";")[0]):
+        list(
+            train(
+                spec,
+                model_spec(COLOURS),
+                COLOURS,
+                MORE_COLOURS,
+                checkpoint=yielded[-1].checkpoint,
+            )
+        )
+
+
+def test_weights_that_are_not_finite_are_never_handed_on() -> None:
+    # One step per epoch: its loss is finite, the weights after it are not.
+    spec = training_spec(epochs=1, batch_size=256, learning_rate=1e38, weight_decay=100.0)
+    yielded: list[Progress] = []
+    with pytest.raises(TrainingDivergedError, match="epoch 1"):
+        yielded.extend(train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS))
+    assert not yielded
+
+
+@pytest.fixture(scope="module")
+def collapsing() -> tuple[TrainingSpec, list[Progress]]:
+    """A run whose robust accuracy falls by more than half: the learning rate grows too large.
+
+    Which rate does it depends on rounding, so several are tried.
+    """
+    attack = PGD(threat=Linf(8 / 255), step_size=8 / 255, steps=1, random_start=False)
+    for learning_rate in (1.0, 3.0, 2.0, 5.0, 10.0):
+        spec = training_spec(
+            epochs=30,
+            batch_size=16,
+            learning_rate=learning_rate,
+            weight_decay=0.0,
+            attack=attack,
+            validation_attack=attack,
+        )
+        progresses = list(train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS))
+        if progresses[-1].finished == "collapse" and len(progresses) > 2:
+            return spec, progresses
+    return pytest.fail("no learning rate made the robust accuracy collapse")
+
+
+def test_a_collapse_ends_training_with_the_last_good_weights(
+    collapsing: tuple[TrainingSpec, list[Progress]],
+) -> None:
+    spec, progresses = collapsing
+    *_, good, last = progresses
+    robust = [epoch.validation_robust_accuracy or 0 for epoch in last.history]
+    assert len(last.history) < spec.epochs
+    assert robust[-1] < max(robust) / 2
+    for end in range(2, len(robust)):  # and it did not stop too late
+        assert robust[end - 1] >= max(robust[:end]) / 2
+    assert last.history[:-1] == good.history
+    assert last.checkpoint == good.checkpoint
+    assert accuracy_of(last) == pytest.approx(good.history[-1].validation_accuracy, abs=0.02)
+
+
+def test_a_run_resumed_before_its_collapse_collapses_alike(
+    collapsing: tuple[TrainingSpec, list[Progress]],
+) -> None:
+    spec, progresses = collapsing
+    last = progresses[-1]
+    again = list(
+        train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS, checkpoint=last.checkpoint)
+    )
+    assert [progress.finished for progress in again] == ["collapse"]
+    assert again[0].history == last.history
+
+
+def test_epochs_of_the_warm_up_do_not_count_for_a_collapse(
+    collapsing: tuple[TrainingSpec, list[Progress]],
+) -> None:
+    spec, progresses = collapsing
+    collapsed_at = len(progresses[-1].history)
+    assert spec.attack is not None
+    warm = replace(
+        spec,
+        epochs=spec.epochs,
+        eps_warmup=(collapsed_at + 0.5) / spec.epochs,
+    )
+    run_with_warm_up = train(warm, model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    for number in range(1, collapsed_at + 2):
+        assert next(run_with_warm_up).finished is None, f"epoch {number}"
+
+
+# --- schedules ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "steps", "rate"),
+    [
+        (0, 10, 1.0),  # two steps of warm-up: 1/2, 2/2 of the peak
+        (1, 10, 2.0),
+        (2, 10, 2.0),  # then (1 + cos(pi t)) / 2 for t = 0, 1/8, ... 7/8
+        (4, 10, 1.7071068),
+        (6, 10, 1.0),
+        (9, 10, 0.0761205),
+        (0, 1, 2.0),
+        (0, 100, 0.1),
+        (19, 100, 2.0),
+        (60, 100, 1.0),
+    ],
+)
+def test_learning_rate_rises_linearly_and_falls_as_a_cosine(
+    step: int, steps: int, rate: float
+) -> None:
+    assert learning_rate_at(step, steps, 2.0) == pytest.approx(rate, abs=1e-6)
+
+
+def test_eps_grows_from_zero_to_its_value_over_the_warm_up() -> None:
+    # One step per epoch, two epochs. Without random start, eps 0 is no attack at all.
+    base = training_spec(epochs=2, batch_size=100)
+    attack = replace(ATTACK, random_start=False)
+
+    def after(epochs: int, **changes: Any) -> bytes:
+        return weights(run(replace(base, **changes))[epochs - 1])
+
+    clean = after(1)
+    assert after(1, attack=attack, eps_warmup=0.0) != clean
+    assert after(1, attack=attack, eps_warmup=0.5) == clean
+    assert after(1, attack=attack, eps_warmup=1.0) == clean
+    # In step 2, a warm-up of all steps is half way, one of half of the steps is over.
+    assert after(2, attack=attack, eps_warmup=1.0) == after(
+        2, attack=attack.scaled(0.5), eps_warmup=0.5
+    )
+    assert after(2, attack=attack, eps_warmup=1.0) != after(2, attack=attack, eps_warmup=0.5)
+
+
+def test_the_optimizer_is_part_of_the_checkpoint() -> None:
+    state = torch.load(io.BytesIO(run(EVERYTHING)[0].checkpoint), weights_only=True)
+    momenta: list[Tensor] = [
+        entry["momentum_buffer"] for entry in state["optimizer"]["state"].values()
+    ]
+    assert momenta
+    assert all(momentum.abs().max() > 0 for momentum in momenta)

@@ -1,0 +1,362 @@
+"""Variants of the test images: golden values, and what each one destroys and keeps."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from atcore_samples import (
+    independent_table,
+    shapes_table,
+    split_of,
+    train_to_end,
+    training_spec,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from atcore.errors import UserError
+from atcore.images import shapes
+from atcore.images.table import ImageTable, concatenate
+from atcore.variants import KINDS
+from atcore.variants.filtered import transfer
+from atcore.variants.patch_shuffled import permutation, shuffle
+from atcore.variants.saturated import lookup
+
+SHAPES = shapes_table(40)
+LEVELS = {"stylized": 0.6, "saturated": 8, "patch_shuffled": 4, "cue_conflict": 0.6}
+
+
+def photographs(count: int, side: int = 16, seed: int = 0) -> ImageTable:
+    """Images that no generator can redraw, with ids that are no positions."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3))
+    images = coarse.repeat(side // 4, axis=1).repeat(side // 4, axis=2)
+    images = (images + rng.integers(-20, 21, images.shape)).clip(0, 255).astype(np.uint8)
+    ids = (1000 + 7 * rng.permutation(count)).astype(np.int64)
+    labels = rng.integers(0, 3, count).astype(np.int32)
+    return ImageTable(ids, images, labels, ("a", "b", "c"), origin={"generator": "folder"})
+
+
+PHOTOGRAPHS = photographs(30)
+CASES = {
+    **{f"{kind} of shapes": (kind, SHAPES) for kind in KINDS},
+    **{f"{kind} of photographs": (kind, PHOTOGRAPHS) for kind in KINDS},
+}
+
+
+def assert_equal_tables(found: ImageTable, expected: ImageTable) -> None:
+    assert np.array_equal(found.ids, expected.ids)
+    assert np.array_equal(found.labels, expected.labels)
+    assert found.images.tobytes() == expected.images.tobytes()
+    assert (found.texture_labels is None) == (expected.texture_labels is None)
+    if found.texture_labels is not None:
+        assert np.array_equal(found.texture_labels, expected.texture_labels)
+
+
+# --- all kinds ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
+def test_variant_keeps_rows_labels_and_form(kind: str, table: ImageTable) -> None:
+    before = table.images.copy()
+    result = KINDS[kind].apply(table, LEVELS[kind], table, 0)
+    assert np.array_equal(table.images, before)
+    assert np.array_equal(result.ids, table.ids)
+    assert np.array_equal(result.labels, table.labels)
+    assert result.labels.dtype == np.int32
+    assert result.classes == table.classes
+    assert result.origin == table.origin
+    assert result.images.shape == table.images.shape
+    assert result.images.dtype == np.uint8
+    changed = (result.images != table.images).any(axis=(1, 2, 3))
+    assert changed.all()
+
+
+@pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
+@settings(max_examples=8, deadline=None)
+@given(size=st.integers(1, 41), seed=st.integers(0, 5))
+def test_shards_of_any_size_give_the_images_of_the_whole(
+    kind: str, table: ImageTable, size: int, seed: int
+) -> None:
+    apply, level = KINDS[kind].apply, LEVELS[kind]
+    whole = apply(table, level, table, seed)
+    parts = [apply(shard, level, table, seed) for shard in table.shards(size)]
+    assert_equal_tables(concatenate(parts), whole)
+
+
+@pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
+def test_order_of_the_rows_does_not_matter(kind: str, table: ImageTable) -> None:
+    order = np.random.default_rng(0).permutation(len(table))
+    apply, level = KINDS[kind].apply, LEVELS[kind]
+    shuffled = apply(table.rows(order), level, table, 3)
+    assert_equal_tables(shuffled, apply(table, level, table, 3).rows(order))
+
+
+@pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
+def test_seed_decides_what_is_random_and_nothing_else(kind: str, table: ImageTable) -> None:
+    apply, level = KINDS[kind].apply, LEVELS[kind]
+    first = apply(table, level, table, 0)
+    assert_equal_tables(apply(table, level, table, 0), first)
+    differs = (apply(table, level, table, 1).images != first.images).any(axis=(1, 2, 3))
+    if kind == "saturated":
+        assert not differs.any()
+    else:
+        assert differs.mean() > 0.5
+
+
+# --- saturated ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        # pixel 64: |2v - 1| = 127/255 = 0.498; its square is 0.248, its root 0.706, and so on.
+        pytest.param(1, {0: 0, 64: 96, 127: 127, 128: 128, 191: 159, 255: 255}, id="1"),
+        pytest.param(2, {0: 0, 64: 64, 127: 127, 128: 128, 191: 191, 255: 255}, id="2"),
+        pytest.param(4, {0: 0, 64: 38, 127: 120, 128: 135, 191: 217, 255: 255}, id="4"),
+        pytest.param(64, {0: 0, 64: 3, 127: 20, 128: 235, 191: 252, 255: 255}, id="64"),
+        pytest.param(1024, {0: 0, 64: 0, 127: 1, 128: 254, 191: 255, 255: 255}, id="1024"),
+    ],
+)
+def test_saturation_by_hand(p: float, expected: dict[int, int]) -> None:
+    image = np.array([*expected], dtype=np.uint8).repeat(3).reshape(1, 1, -1, 3)
+    one = replace(SHAPES.rows(slice(0, 1)), images=image)
+    result = KINDS["saturated"].apply(one, p, one, 0)
+    assert result.images[0, 0, :, 0].tolist() == [*expected.values()]
+
+
+def test_saturation_of_two_is_the_identity() -> None:
+    assert lookup(2).tolist() == list(range(256))
+
+
+@given(p=st.floats(0.01, 1e6))
+def test_saturation_is_monotone_and_symmetric(p: float) -> None:
+    values = lookup(p).astype(int)
+    assert (np.diff(values) >= 0).all()
+    assert values[0] == 0
+    assert values[255] == 255
+    # Mirrored about the middle; a value half way between two integers may round either way.
+    assert np.abs(values + values[::-1] - 255).max() <= 1
+
+
+@given(p=st.floats(0.01, 1e6), factor=st.floats(1, 100))
+def test_more_saturation_moves_pixels_away_from_the_middle(p: float, factor: float) -> None:
+    less, more = lookup(p).astype(int), lookup(p * factor).astype(int)
+    assert (more[:128] <= less[:128]).all()
+    assert (more[128:] >= less[128:]).all()
+
+
+# --- patch_shuffled -----------------------------------------------------------------------------
+
+
+def numbered(height: int, width: int) -> NDArray[np.uint8]:
+    """An image whose pixels all differ: their numbers, row by row."""
+    numbers = np.arange(height * width, dtype=np.uint8).reshape(height, width, 1)
+    return numbers.repeat(3, axis=2)
+
+
+def test_shuffle_by_hand() -> None:
+    # Places 0 1 / 2 3 get patches 2 0 / 3 1.
+    result = shuffle(numbered(4, 4), 2, np.array([2, 0, 3, 1]))
+    expected = [[8, 9, 0, 1], [12, 13, 4, 5], [10, 11, 2, 3], [14, 15, 6, 7]]
+    for channel in range(3):
+        assert result[:, :, channel].tolist() == expected
+
+
+def test_shuffle_leaves_the_rim_where_the_side_is_not_divisible() -> None:
+    # 5 px, k = 2: patches of 2 px from the top left corner, the last row and column are the rim.
+    result = shuffle(numbered(5, 5), 2, np.array([3, 2, 1, 0]))[:, :, 0]
+    assert result.tolist() == [
+        [12, 13, 10, 11, 4],
+        [17, 18, 15, 16, 9],
+        [2, 3, 0, 1, 14],
+        [7, 8, 5, 6, 19],
+        [20, 21, 22, 23, 24],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("side", "k", "rim"), [(7, 4, (1, 5)), (11, 4, (1, 9)), (15, 8, (3, 11)), (9, 2, (0, 8))]
+)
+def test_rim_is_centred_and_untouched(side: int, k: int, rim: tuple[int, int]) -> None:
+    image = numbered(side, side)
+    result = shuffle(image, k, np.arange(k * k)[::-1])
+    outside = np.ones((side, side), dtype=bool)
+    outside[rim[0] : rim[1], rim[0] : rim[1]] = False
+    assert np.array_equal(result[outside], image[outside])
+    assert (result != image)[~outside].any(axis=-1).mean() > 0.5
+
+
+def test_shuffle_takes_images_that_are_not_square() -> None:
+    result = shuffle(numbered(2, 4), 2, np.array([1, 0, 3, 2]))[:, :, 0]
+    assert result.tolist() == [[2, 3, 0, 1], [6, 7, 4, 5]]
+
+
+def patches(image: NDArray[np.uint8], k: int) -> list[bytes]:
+    rows = [row for row in np.split(image, k, axis=0)]
+    return [patch.tobytes() for row in rows for patch in np.split(row, k, axis=1)]
+
+
+@pytest.mark.parametrize("k", [2, 4, 8, 16])
+def test_every_image_keeps_its_patches_and_loses_their_order(k: int) -> None:
+    result = KINDS["patch_shuffled"].apply(PHOTOGRAPHS, k, PHOTOGRAPHS, 0)
+    for before, after in zip(PHOTOGRAPHS.images, result.images, strict=True):
+        assert Counter(patches(after, k)) == Counter(patches(before, k))
+        assert patches(after, k) != patches(before, k)
+
+
+@pytest.mark.parametrize("count", [2, 4, 16])
+def test_permutations_are_all_but_the_identity(count: int) -> None:
+    drawn = [permutation(np.random.default_rng(seed), count).tolist() for seed in range(300)]
+    assert all(sorted(order) == list(range(count)) for order in drawn)
+    assert list(range(count)) not in drawn
+    assert len({tuple(order) for order in drawn}) == {2: 1, 4: 23, 16: 300}[count]
+
+
+def test_images_of_one_table_are_shuffled_differently() -> None:
+    same = replace(PHOTOGRAPHS, images=np.stack([numbered(16, 16)] * len(PHOTOGRAPHS)))
+    result = KINDS["patch_shuffled"].apply(same, 4, same, 0)
+    assert len({image.tobytes() for image in result.images}) == len(same)
+
+
+def test_more_patches_than_pixels_are_refused() -> None:
+    with pytest.raises(UserError, match=r"^patch level k = 17 .* 16 px; give k <= 16$"):
+        KINDS["patch_shuffled"].apply(PHOTOGRAPHS, 17, PHOTOGRAPHS, 0)
+
+
+# --- cue_conflict -------------------------------------------------------------------------------
+
+
+def test_cue_conflict_on_shapes_is_the_same_image_drawn_with_another_texture() -> None:
+    table = shapes_table(400, start=4000, seed=3)
+    result = KINDS["cue_conflict"].apply(table, 0.6, table, 0)
+    assert result.texture_labels is not None
+    assert result.texture_labels.dtype == np.int32
+    offsets = Counter()
+    for image_id, label, texture, image in zip(
+        table.ids.tolist(),
+        table.labels.tolist(),
+        result.texture_labels.tolist(),
+        result.images,
+        strict=True,
+    ):
+        assert texture != label
+        drawn = shapes.render(3, image_id, label, texture)
+        assert np.array_equal(image, drawn.pixels)
+        assert np.array_equal(drawn.inside, shapes.render(3, image_id, label, label).inside)
+        offsets[(texture - label) % 8] += 1
+    assert np.abs(result.images.astype(int) - table.images).max() <= 17
+    # All other classes, about equally often: 57 each, standard deviation 7.
+    assert set(offsets) == set(range(1, 8))
+    assert min(offsets.values()) > 30
+
+
+def test_cue_conflict_on_other_images_takes_the_texture_of_another_class() -> None:
+    pool = photographs(60, seed=1)
+    table = pool.rows(slice(0, 20))
+    result = KINDS["cue_conflict"].apply(table, 0.6, pool, 0)
+    assert result.texture_labels is not None
+    assert result.texture_labels.dtype == np.int32
+    assert (result.texture_labels != table.labels).all()
+    assert set(result.texture_labels.tolist()) == {0, 1, 2}
+    for image, content, label in zip(
+        result.images, table.images, result.texture_labels, strict=True
+    ):
+        # One image of the named class, and of the pool, gives exactly this picture.
+        sources = pool.images[pool.labels == label]
+        candidates = transfer(np.stack([content] * len(sources)), sources, 0.6)
+        assert (candidates == image).all(axis=(1, 2, 3)).any()
+
+
+def test_cue_conflict_needs_two_classes() -> None:
+    alone = PHOTOGRAPHS.rows(np.flatnonzero(PHOTOGRAPHS.labels == 0))
+    with pytest.raises(UserError, match="it needs at least 2"):
+        KINDS["cue_conflict"].apply(alone, 0.6, alone, 0)
+
+
+# --- stylized -----------------------------------------------------------------------------------
+
+
+def test_transfer_gives_the_mean_and_the_spread_of_the_style() -> None:
+    rng = np.random.default_rng(0)
+    content = shapes_table(20).images
+    style = np.rint(
+        (
+            0.5
+            + rng.uniform(-0.1, 0.1, (20, 1, 1, 3))
+            + 0.22 * rng.standard_normal((20, 32, 32, 3))
+        ).clip(0, 1)
+        * 255
+    ).astype(np.uint8)
+    result = transfer(content, style, 0.0).astype(float)
+    difference = result.mean(axis=(1, 2)) - style.mean(axis=(1, 2))
+    assert np.abs(difference).mean() < 6  # clipping moves some of them a little
+    assert result.std(axis=(1, 2)).mean() == pytest.approx(style.std(axis=(1, 2)).mean(), rel=0.1)
+
+
+def test_strength_adds_fine_structure_and_zero_adds_none() -> None:
+    def roughness(strength: float) -> float:
+        images = KINDS["stylized"].apply(SHAPES, strength, SHAPES, 0).images.astype(float)
+        return float(np.abs(np.diff(images, axis=2)).mean())
+
+    assert roughness(0.0) < 0.7 * roughness(0.3) < 0.9 * roughness(0.6)
+
+
+def coarse_edges(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Gradient magnitude (over the channels) of images averaged over 5 x 5 pixels, one row each."""
+    windows = np.lib.stride_tricks.sliding_window_view(images.astype(float), (5, 5), axis=(1, 2))
+    smooth = windows.mean(axis=(-2, -1))
+    down, across = np.diff(smooth, axis=1)[:, :, :-1], np.diff(smooth, axis=2)[:, :-1]
+    return np.sqrt(np.square(down).sum(-1) + np.square(across).sum(-1)).reshape(len(images), -1)
+
+
+def mean_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(first, second, strict=True)]))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[ImageTable, ImageTable]:
+    """Images of independent shape and texture, and the same ones stylized."""
+    table = independent_table(2500)
+    return table, KINDS["stylized"].apply(table, 0.6, table, 0)
+
+
+def test_stylized_images_keep_their_edges(pictures: tuple[ImageTable, ImageTable]) -> None:
+    original, stylized = (coarse_edges(table.images[:300]) for table in pictures)
+    assert mean_correlation(original, stylized) > 0.8
+    assert mean_correlation(original, np.roll(stylized, 8, axis=0)) < 0.5
+
+
+def probe(table: ImageTable, labels: NDArray[np.int32] | None) -> float:
+    """Accuracy, on 500 other images, of a network trained to read the labels of 2,000."""
+    assert labels is not None
+    training = split_of(table.rows(slice(0, 2000)), labels[:2000])
+    held_out = split_of(table.rows(slice(2000, 2500)), labels[2000:])
+    spec = training_spec(epochs=6, learning_rate=0.02, precision="bf16")
+    return train_to_end(spec, training, held_out).history[-1].validation_accuracy
+
+
+def test_a_retrained_probe_finds_shape_but_no_texture_in_stylized_images(
+    pictures: tuple[ImageTable, ImageTable],
+) -> None:
+    original, stylized = pictures
+    # 500 answers at chance: mean 1/8, standard deviation 0.0148.
+    margin = 3.5 * (1 / 8 * 7 / 8 / 500) ** 0.5
+    assert probe(original, original.texture_labels) > 0.9
+    assert probe(stylized, original.texture_labels) == pytest.approx(1 / 8, abs=margin)
+    assert probe(stylized, original.labels) > 0.7
+
+
+def test_stylizing_scales_with_the_image() -> None:
+    # Twice the side, twice the lengths: about the picture that enlarging the small one gives.
+    def doubled(images: NDArray[Any]) -> NDArray[Any]:
+        return images.repeat(2, axis=1).repeat(2, axis=2)
+
+    content = SHAPES.images[:8]
+    style = np.full_like(content, 128)
+    small, large = transfer(content, style, 0.0), transfer(doubled(content), doubled(style), 0.0)
+    difference = np.abs(doubled(small).astype(int) - large)
+    assert difference.mean() < 6

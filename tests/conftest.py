@@ -1,0 +1,35 @@
+"""Fixtures of all tests."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with cifar10/, tiny-imagenet/ and styles/; in CI it has to be there."""
+    folder = os.environ.get("ATCNN_REAL_DATA")
+    if folder:
+        return Path(folder).resolve()
+    reason = "ATCNN_REAL_DATA does not name the folder with real data"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local cluster for the whole session; stages connect to it."""
+    # The tests of atcore run where there is no Ray.
+    from ray._private.authentication_test_utils import reset_auth_token_state  # noqa: PLC0415
+
+    from tasks.cluster import local_cluster  # noqa: PLC0415
+
+    with local_cluster() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        # Ray has read these variables when it was imported.
+        reset_auth_token_state()
+        yield

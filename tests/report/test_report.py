@@ -1,0 +1,178 @@
+"""The report stage: the files it writes, and what it refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from report_artifacts import CLASSES, NAUGHTY, Page, parts_of, write_maps, write_params
+
+from atcore import predictions
+from atcore.errors import UserError
+from atcore.predictions import CLEAN
+from atcore.report.records import Record, loads
+from tasks import paths, report
+
+
+def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
+    records = loads((folder / "reports/summary.json").read_text())
+    return {(r.method, r.variant, r.level, r.measure): r for r in records}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "n"),
+    [
+        (("standard", CLEAN, 0.0, "accuracy"), 1.0, 40),
+        (("underfit", CLEAN, 0.0, "accuracy"), 0.75, 40),
+        (("standard", "pgd_linf", 4 / 255, "robust_accuracy"), 0.1, 40),
+        ((NAUGHTY, "pgd_l2", 1.0, "robust_accuracy"), 0.8, 40),
+        ((NAUGHTY, "stylized", 0.6, "accuracy"), 0.75, 40),
+        ((NAUGHTY, "stylized", 0.6, "accuracy_on_correct"), 30 / 36, 36),
+        (("standard", "cue_conflict", 0.6, "shape_bias"), 2 / 38, 38),
+        (("standard", "cue_conflict", 0.6, "texture_rate"), 0.9, 40),
+        ((NAUGHTY, "cue_conflict", 0.6, "shape_rate"), 0.95, 40),
+    ],
+)
+def test_records(reported: Path, key: tuple[str, str, float, str], value: float, n: int) -> None:
+    record = _records(reported)[key]
+    assert record.value == pytest.approx(value)
+    assert record.n == n
+    assert 0 <= record.low <= record.value <= record.high <= 1
+
+
+def test_measures_that_count_nothing_are_left_out(reported: Path) -> None:
+    records = _records(reported)
+    assert ("standard", "stylized", 0.6, "shape_bias") not in records
+    assert ("standard", CLEAN, 0.0, "robust_accuracy") not in records
+
+
+def test_records_have_the_order_of_the_run(reported: Path) -> None:
+    methods = dict.fromkeys(method for method, *_ in _records(reported))
+    assert list(methods) == ["standard", "underfit", NAUGHTY]
+
+
+def test_metrics(reported: Path) -> None:
+    metrics = json.loads((reported / "reports/metrics.json").read_text())
+    assert metrics["shapes"]["standard"] == {
+        "accuracy": 1.0,
+        "robust_accuracy_linf_4_255": 0.1,
+        "robust_accuracy_linf_8_255": 0.0,
+        "robust_accuracy_l2_1": 0.0,
+        "shape_bias": 0.0526,
+    }
+
+
+def test_curves(reported: Path) -> None:
+    with (reported / "reports/curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(Record.__dataclass_fields__)
+    drawn = {(row["variant"], row["measure"]) for row in rows}
+    assert ("pgd_linf", "robust_accuracy") in drawn
+    assert ("saturated", "accuracy_on_correct") in drawn
+    assert len(rows) == 3 * 10
+
+
+def test_figures(reported: Path) -> None:
+    figures = sorted(path.name for path in (reported / "reports/figures/shapes").iterdir())
+    assert figures == [
+        "cue_conflict.png",
+        "learning.png",
+        "patch_shuffled.png",
+        "pgd_l2.png",
+        "pgd_linf.png",
+        "salience.png",
+        "saturated.png",
+        "stylized.png",
+    ]
+    assert all(
+        (reported / "reports/figures/shapes" / name).read_bytes().startswith(b"\x89PNG")
+        for name in figures
+    )
+
+
+def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
+    report.main()
+    files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
+    assert len(files) == 12
+    for path in files:
+        again = workspace / path.relative_to(reported)
+        assert again.read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_old_report_is_replaced_as_a_whole(workspace: Path) -> None:
+    stale = workspace / "reports/figures/gone/old.png"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    write_params(controls=[])
+    report.main()
+    assert not stale.exists()
+    assert "underfit" not in (workspace / "reports/summary.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        (paths.dataset_info("shapes"), "prepare"),
+        (paths.predictions("shapes", "standard"), "evaluate"),
+        (paths.model("shapes", NAUGHTY) / "training.json", "train"),
+        (paths.curve("shapes", "underfit"), "train_control"),
+        (paths.salience("shapes", NAUGHTY) / "maps.safetensors", "salience"),
+        (paths.predictions("shapes", "underfit"), "evaluate_control"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Path) else value,
+)
+@pytest.mark.usefixtures("workspace")
+def test_missing_file(path: Path, stage: str) -> None:
+    path.unlink()
+    with pytest.raises(UserError, match=f"no such file; run the stage {stage} first") as caught:
+        report.main()
+    assert str(path) in str(caught.value)
+    assert not Path("reports").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        paths.dataset_info("shapes"),
+        paths.salience("shapes", "standard") / "maps.safetensors",
+        paths.predictions("shapes", "standard"),
+    ],
+    ids=lambda path: path.name,
+)
+@pytest.mark.usefixtures("workspace")
+def test_file_of_another_format(path: Path) -> None:
+    path.write_text("[")
+    with pytest.raises(UserError, match="not"):
+        report.main()
+
+
+@pytest.mark.usefixtures("workspace")
+def test_variant_that_is_no_longer_selected() -> None:
+    write_params(variants=["stylized", "patch_shuffled", "cue_conflict"])
+    with pytest.raises(UserError, match=r"'saturated' is not in run\.variants; run the stage"):
+        report.main()
+
+
+@pytest.mark.usefixtures("workspace")
+def test_answers_without_clean_images() -> None:
+    parts = parts_of("standard")[1:]
+    predictions.write(parts, CLASSES, paths.predictions("shapes", "standard"))
+    with pytest.raises(UserError, match="shapes, standard: the prediction table has no part"):
+        report.main()
+
+
+@pytest.mark.parametrize("method", ["standard", NAUGHTY])
+def test_report_of_one_method_on_clean_images_alone(workspace: Path, method: str) -> None:
+    write_params(methods=[method], controls=[], variants=[])
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    del values["method"]["underfit"]
+    Path("params.yaml").write_text(yaml.safe_dump(values))
+    predictions.write(parts_of(method)[:1], CLASSES, paths.predictions("shapes", method))
+    maps = paths.salience("shapes", method) / "maps.safetensors"
+    maps.unlink()
+    maps.parent.rmdir()
+    write_maps(maps, [(CLEAN, 0.0)])
+    report.main()
+    page = Page((workspace / "reports/index.html").read_text())
+    assert "no adversarially trained network beside an ordinary one to compare" in page.text

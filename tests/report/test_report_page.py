@@ -1,0 +1,115 @@
+"""The page: what it says follows from the numbers, and names stay names."""
+
+from pathlib import Path
+
+import pytest
+from report_artifacts import CLASSES, COUNTS, NAUGHTY, Page, parts_of
+
+from atcore import predictions
+from atcore.predictions import ATTACKS
+from atcore.report import labels
+from atcore.report.claims import compare
+from atcore.report.records import Record, middle
+from tasks import paths, report
+
+
+@pytest.fixture(scope="module")
+def html(reported: Path) -> Page:
+    return Page((reported / "reports/index.html").read_text())
+
+
+def test_page_is_self_contained_and_describes_its_pictures(html: Page) -> None:
+    assert len(html.pictures) == 8
+    assert all(
+        (picture["src"] or "").startswith("data:image/png;base64,") for picture in html.pictures
+    )
+    assert all(picture["alt"] for picture in html.pictures)
+    assert not {"script", "link", "iframe"} & set(html.elements)
+
+
+def test_page_escapes_names(reported: Path, html: Page) -> None:
+    assert NAUGHTY in html.text
+    assert NAUGHTY not in (reported / "reports/index.html").read_text()
+
+
+def test_page_has_the_results_with_intervals_and_n(html: Page) -> None:
+    assert "83.3%" in html.text  # 30 of 36: stylized, on correctly classified images
+    assert "[68.1, 92.1] n 36" in html.text
+    for name in (
+        "PGD L∞, ε = 8/255",
+        "PGD L2, ε = 1",
+        "saturated, p = 64",
+        "patch_shuffled, k = 4",
+    ):
+        assert name in html.text
+
+
+def test_headline_is_computed(html: Page) -> None:
+    assert (
+        f"{NAUGHTY} relies more on shape than standard: where shape and texture disagree, "
+        "97.4% [86.8, 99.5] (n = 39) of its decisions follow the shape, "
+        "against 5.3% [1.5, 17.3] (n = 38)."
+    ) in html.text
+
+
+def test_a_claim_that_does_not_show_is_said_not_to_show(html: Page) -> None:
+    assert "Over all 3 levels: more at 0, fewer at 0, no clear difference at 3." in html.text
+    assert "0 as claimed, 3 unclear, 0 opposite" in html.text
+
+
+def test_headline_turns_with_the_numbers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COUNTS, "standard", (40, 4, 0, 10, 38, 1))
+    monkeypatch.setitem(COUNTS, NAUGHTY, (36, 34, 32, 30, 2, 36))
+    for method in ("standard", NAUGHTY):
+        predictions.write(parts_of(method), CLASSES, paths.predictions("shapes", method))
+    report.main()
+    page = Page((workspace / "reports/index.html").read_text())
+    assert f"{NAUGHTY} relies less on shape than standard" in page.text
+
+
+def test_page_warns_of_failed_training_and_missing_images(html: Page) -> None:
+    assert f"{NAUGHTY}: its robustness collapsed" in html.text
+    assert (
+        "underfit did not reach its target: validation accuracy 75.0% instead of 90.0% "
+        f"(that of {NAUGHTY}) after 2 epochs."
+    ) in html.text
+    assert (
+        "Images that could not be read and were left out: 4 (a.jpg, b<i>.jpg, c.jpg and 1 more)."
+    ) in html.text
+
+
+def _record(low: float, high: float) -> Record:
+    return Record("d", "m", "v", 0.0, "accuracy", (low + high) / 2, low, high, 10)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((0.5, 0.6), (0.3, 0.4), 1),
+        ((0.3, 0.4), (0.5, 0.6), -1),
+        ((0.3, 0.5), (0.4, 0.6), 0),
+        ((0.3, 0.4), (0.4, 0.6), 0),
+    ],
+)
+def test_networks_differ_where_intervals_do_not_overlap(
+    first: tuple[float, float], second: tuple[float, float], expected: int
+) -> None:
+    assert compare(_record(*first), _record(*second)) == expected
+
+
+@pytest.mark.parametrize(
+    ("attack", "level", "text"),
+    [
+        (ATTACKS["linf"], 8 / 255, "8/255"),
+        (ATTACKS["linf"], 0.05, "0.05"),
+        (ATTACKS["l2"], 1.0, "1"),
+        (ATTACKS["l2"], 51 / 255, "0.2"),
+    ],
+)
+def test_eps_reads_as_in_the_field(attack: str, level: float, text: str) -> None:
+    assert labels.eps(attack, level) == text
+
+
+@pytest.mark.parametrize(("levels", "expected"), [([0.6], 0.6), ([8, 2, 4], 4), ([1, 4, 8, 64], 8)])
+def test_middle_level(levels: list[float], expected: float) -> None:
+    assert middle(levels) == expected

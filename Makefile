@@ -19,7 +19,7 @@ repro: install
 	@$(BIN)/python -m tasks.show
 
 test: lint types
-	$(IN_VENV) python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(IN_VENV) python -m pytest
 
 lint: install
 	$(BIN)/ruff check .

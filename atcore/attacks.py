@@ -135,28 +135,29 @@ class PGD:
             delta = self._ascend(x, delta.detach(), gradient)
         return x + delta
 
-    def strongest(
+    def until_fooled(
         self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None
     ) -> Tensor:
-        """Adversarial images of the best step: the strongest form, for evaluation.
+        """Adversarial images of the first step that is misclassified, for evaluation.
 
-        Keeps, for each image, the iterate of largest loss among those misclassified, or of largest
-        loss altogether when none is. Never weaker than `perturb`; costs one more forward pass.
+        An image leaves the batch as soon as it is misclassified (which may be before the first
+        step), so that no later step can undo the success and none is wasted. Images that stand
+        every step come back as they are after the last one. Never weaker than `perturb`.
         Arguments and result are those of `perturb`.
         """
         delta = self._start(x, noise)
-        best, best_score = delta, torch.full_like(y, -torch.inf, dtype=torch.float32)
+        result = x + delta
+        standing = torch.arange(len(x), device=x.device)
         for step in range(self.steps + 1):
+            images, labels = x[standing], y[standing]
+            result[standing] = images + delta
             delta.requires_grad_()
-            logits = model(x + delta).float()
-            losses = F.cross_entropy(logits, y, reduction="none")
-            with torch.no_grad():
-                # Any error outranks any loss on an image still classified correctly.
-                score = losses + 1e6 * (logits.argmax(1) != y)
-                better = score > best_score
-                best = torch.where(better.view(-1, 1, 1, 1), delta.detach(), best)
-                best_score = torch.where(better, score, best_score)
-            if step < self.steps:
-                (gradient,) = torch.autograd.grad(losses.sum(), delta)
-                delta = self._ascend(x, delta.detach(), gradient)
-        return x + best
+            logits = model(images + delta).float()
+            correct = logits.argmax(1) == labels
+            if step == self.steps or not correct.any():
+                break
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, delta)
+            delta = self._ascend(images, delta.detach(), gradient)[correct]
+            standing = standing[correct]
+        return result

@@ -51,7 +51,7 @@ def predict(
         y = torch.from_numpy(table.labels.astype(np.int64)).to(device)
         purpose = f"evaluate/{variant}/{level:g}"
         noise = start_noise(tuple(x.shape[1:]), table.ids, purpose, seed).to(device)
-        x = attack.strongest(model, x, y, noise)
+        x = attack.until_fooled(model, x, y, noise)
     with torch.no_grad():
         probabilities = model(x).softmax(dim=1)
     top = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)

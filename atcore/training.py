@@ -140,7 +140,7 @@ def torch_rng(
     return torch.Generator(device=device).manual_seed(key)
 
 
-class _Run:
+class Training:
     """The mutable state of one training run."""
 
     def __init__(
@@ -301,7 +301,7 @@ def train(
     Raises:
         TrainingDivergedError: the loss is NaN or infinite; names epoch and step.
     """
-    run = _Run(spec, model_spec, len(train_split.labels), torch.device(device))
+    run = Training(spec, model_spec, len(train_split.labels), torch.device(device))
     if checkpoint is not None:
         run.restore(checkpoint)
     train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)

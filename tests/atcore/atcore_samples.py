@@ -75,7 +75,7 @@ def training_spec(**changes: Any) -> TrainingSpec:
         validation_attack=None,
         augment="none",
         precision="fp32",
-        threads=2,
+        threads=1,  # two would wait for each other on a busy machine
         stop_at_accuracy=None,
         seed=0,
     )

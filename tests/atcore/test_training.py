@@ -73,6 +73,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert weights(resumed[-1]) == weights(uninterrupted[-1])
 
 
+def test_a_resumed_run_on_two_threads_equals_an_uninterrupted_one() -> None:
+    spec = replace(EVERYTHING, epochs=2, batch_size=100, attack=replace(ATTACK, steps=1), threads=2)
+    uninterrupted = run(spec)
+    resumed = run(spec, checkpoint=uninterrupted[0].checkpoint)
+    assert torch.get_num_threads() == 2
+    assert resumed[-1].history == uninterrupted[-1].history
+    assert weights(resumed[-1]) == weights(uninterrupted[-1])
+
+
 def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:
     torch.manual_seed(1)
     first = run(EVERYTHING)[-1]
@@ -279,11 +288,7 @@ def test_epochs_of_the_warm_up_do_not_count_for_a_collapse(
     spec, progresses = collapsing
     collapsed_at = len(progresses[-1].history)
     assert spec.attack is not None
-    warm = replace(
-        spec,
-        epochs=spec.epochs,
-        eps_warmup=(collapsed_at + 0.5) / spec.epochs,
-    )
+    warm = replace(spec, eps_warmup=(collapsed_at + 0.5) / spec.epochs)
     run_with_warm_up = train(warm, model_spec(COLOURS), COLOURS, MORE_COLOURS)
     for number in range(1, collapsed_at + 2):
         assert next(run_with_warm_up).finished is None, f"epoch {number}"

@@ -196,7 +196,7 @@ def test_shuffle_takes_images_that_are_not_square() -> None:
 
 
 def patches(image: NDArray[np.uint8], k: int) -> list[bytes]:
-    rows = [row for row in np.split(image, k, axis=0)]
+    rows = np.split(image, k, axis=0)
     return [patch.tobytes() for row in rows for patch in np.split(row, k, axis=1)]
 
 

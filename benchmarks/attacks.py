@@ -1,0 +1,129 @@
+"""Adversarial training steps per second: ours against the same step with other libraries' PGD.
+
+    python -m benchmarks.attacks [--architecture small|resnet18] [--steps 3] ...
+
+Each round times one whole training step (attack and update) of every contestant on the same batch,
+in turn, so that a drift of the machine's speed meets all of them. Prints the time per step and the
+ratio to ours, round by round: median, minimum and maximum. Writes nothing.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import foolbox
+import torch
+import torch.nn.functional as F
+import torchattacks
+from torch import Tensor, nn
+
+from atcore.attacks import PGD, Linf
+from atcore.models import ModelSpec, build
+from atcore.training import Split, Training, TrainingSpec
+
+EPS, STEP_SIZE = 8 / 255, 2 / 255
+Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def _spec(batch: int, steps: int, threads: int) -> TrainingSpec:
+    return TrainingSpec(
+        epochs=1000,
+        batch_size=batch,
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=5e-4,
+        attack=PGD(threat=Linf(EPS), step_size=STEP_SIZE, steps=steps),
+        attack_mode="eval",
+        eps_warmup=0.0,
+        validation_attack=None,
+        augment="none",
+        precision="bf16",
+        threads=threads,
+        stop_at_accuracy=None,
+        seed=0,
+    )
+
+
+def _ours(spec: TrainingSpec, model: ModelSpec, data: Split) -> Callable[[], None]:
+    training = Training(spec, model, len(data.labels), torch.device("cpu"))
+    everything = torch.arange(len(data.labels))
+
+    def step() -> None:
+        training.update(*training.batch(data, everything, step=0), rate=0.01)
+
+    return step
+
+
+def _theirs(model_spec: ModelSpec, x: Tensor, y: Tensor, attack: Attack) -> Callable[[], None]:
+    model = build(model_spec)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+    def step() -> None:
+        model.eval()
+        adversarial = attack(model, x, y)
+        model.train()
+        optimizer.zero_grad()
+        F.cross_entropy(model(adversarial), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def _torchattacks(steps: int) -> Attack:
+    def attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return torchattacks.PGD(model, eps=EPS, alpha=STEP_SIZE, steps=steps)(x, y)
+
+    return attack
+
+
+def _foolbox(steps: int) -> Attack:
+    def attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        pgd = foolbox.attacks.LinfPGD(abs_stepsize=STEP_SIZE, steps=steps)
+        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+        return pgd.run(wrapped, x, y, epsilon=EPS)
+
+    return attack
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--architecture", default="small")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    model = ModelSpec(options.architecture, tuple("abcdefgh"), 32, (0.5,) * 3, (0.25,) * 3)
+    images = torch.randint(0, 256, (options.batch, 32, 32, 3), dtype=torch.uint8)
+    data = Split(images, torch.randint(0, 8, (options.batch,)))
+    x = images.permute(0, 3, 1, 2).float() / 255
+    contestants = {
+        "ours": _ours(_spec(options.batch, options.steps, options.threads), model, data),
+        "torchattacks": _theirs(model, x, data.labels, _torchattacks(options.steps)),
+        "foolbox": _theirs(model, x, data.labels, _foolbox(options.steps)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for warm in [False] * 2 + [True] * options.runs:
+        for name, step in contestants.items():
+            started = time.perf_counter()
+            step()
+            if warm:
+                times[name].append(time.perf_counter() - started)
+    print(
+        f"{options.architecture}, batch {options.batch}, PGD-{options.steps}, "
+        f"{options.threads} threads on {platform.machine()}, n = {options.runs}"
+    )
+    print(", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox")))
+    for name, seconds in times.items():
+        ratios = [theirs / ours for theirs, ours in zip(seconds, times["ours"], strict=True)]
+        print(
+            f"{name:12s} {1000 * statistics.median(seconds):8.1f} ms per step, "
+            f"{statistics.median(ratios):5.2f} [{min(ratios):.2f}, {max(ratios):.2f}] times ours"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""`params.yaml`: the project's own file is good, and every mistake ends in one helpful line."""
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from atcore.errors import UserError
+from tasks.params import Params, load
+
+OWN = Path(__file__).parents[2] / "params.yaml"
+GONE = object()  # as a value: leave the key out
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "params.yaml"
+
+
+def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
+    """The project's own parameters with the values at dotted keys replaced or left out."""
+    content = copy.deepcopy(yaml.safe_load(OWN.read_text()))
+    for key, value in changes:
+        *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+        place = content
+        for part in parents:
+            place = place[part]
+        if value is GONE:
+            del place[last]
+        else:
+            place[last] = value
+    return content
+
+
+def load_changed(path: Path, *changes: tuple[str, Any]) -> Params:
+    path.write_text(yaml.safe_dump(changed(*changes), sort_keys=False))
+    return load(path)
+
+
+def message_of(path: Path) -> str:
+    """The one line that refuses the file."""
+    with pytest.raises(UserError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+# --- good files ---------------------------------------------------------------------------------
+
+
+def test_the_projects_own_file_is_good() -> None:
+    params = load(OWN)
+    assert set(params.run.datasets) <= set(params.dataset)
+    assert params.run.models[0] == params.run.methods[0] == "standard"
+    assert sorted(params.run.models) == sorted(params.run.methods + params.run.controls)
+    assert [name for name, _ in params.variant_levels if name == "patch_shuffled"]
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("8/255", 8 / 255),
+        (" 16 / 255 ", 16 / 255),
+        ("1/3", 1 / 3),
+        (0.5, 0.5),
+        (0, 0.0),
+        ("0/255", 0.0),
+    ],
+)
+def test_numbers_may_be_fractions(path: Path, written: str | float, value: float) -> None:
+    params = load_changed(path, ("method.fgsm_8.attack.eps", written))
+    attack = params.method["fgsm_8"].attack
+    assert attack is not None
+    assert attack.eps == pytest.approx(value, abs=1e-15)
+
+
+@pytest.mark.parametrize("amount", [1, 4000, 0.2, None])
+def test_amounts_of_images_are_counts_shares_or_all(path: Path, amount: float | None) -> None:
+    params = load_changed(path, ("dataset.shapes.images.train", amount))
+    assert params.dataset["shapes"].images.train == amount
+
+
+def test_no_controls_and_no_variants_may_be_selected(path: Path) -> None:
+    params = load_changed(path, ("run.controls", []), ("run.variants", []))
+    assert params.run.models == params.run.methods
+    assert params.variant_levels == []
+
+
+def test_variant_levels_follow_the_order_of_the_file(path: Path) -> None:
+    params = load_changed(
+        path,
+        ("run.variants", ["saturated", "patch_shuffled"]),
+        ("variant.saturated.levels", [8, 1]),
+    )
+    assert params.variant_levels == [
+        ("saturated", 8),
+        ("saturated", 1),
+        ("patch_shuffled", 2),
+        ("patch_shuffled", 4),
+        ("patch_shuffled", 8),
+    ]
+
+
+def test_names_from_the_command_line_are_checked_against_the_catalogues() -> None:
+    params = load(OWN)
+    params.require(dataset="shapes", method="standard", variant="saturated")
+    with pytest.raises(UserError) as caught:
+        params.require(dataset="shapes", method="standart")
+    message = str(caught.value)
+    assert message.startswith("method: 'standart' is unknown; allowed: standard, underfit, ")
+    assert "\n" not in message
+
+
+# --- wrong values: key, value, what the message says it is, what it says is allowed ---------------
+
+EPS = "method.pgd_linf_8.attack.eps"
+RATE = "method.standard.learning_rate"
+TRAINING = "dataset.shapes.training"
+WRONG: list[tuple[str, Any, str, str]] = [
+    # key, value, the value as the message shows it, what is allowed
+    ("run.datasets", ["shape"], "'shape'", "shapes, cifar10"),
+    ("run.methods", ["standard", "pgd"], "'pgd'", "standard, underfit, fgsm_8"),
+    ("run.controls", ["underfitt"], "'underfitt'", "standard, underfit"),
+    ("run.variants", ["stylised"], "'stylised'", "stylized, saturated, patch_shuffled"),
+    ("run.datasets", ["shapes", "shapes"], "'shapes'", "twice"),
+    ("run.methods", ["standard", "underfit"], "'underfit'", "name it in run.controls"),
+    ("run.methods", [], "[]", "at least 1"),
+    ("run.methods", "standard", "'standard'", "list"),
+    ("run.seed", -1, "-1", "greater than or equal to 0"),
+    ("run.seed", "zero", "'zero'", "integer"),
+    ("method.underfit.stop_at", "pgd_linf_4", "'pgd_linf_4'", "standard, fgsm_8, pgd_linf_8"),
+    ("method.underfit.stop_at", "nonsense", "'nonsense'", "standard, fgsm_8, pgd_linf_8"),
+    (EPS, -0.1, "-0.1", "greater than or equal to 0"),
+    (EPS, "-8/255", "'-8/255'", "greater than or equal to 0"),
+    (EPS, math.inf, "inf", "finite"),
+    (EPS, "eight", "'eight'", "number"),
+    (EPS, "8/0", "8/0", "number or a fraction such as 8/255"),
+    (EPS, "8/x", "8/x", "number or a fraction such as 8/255"),
+    (EPS, None, "None", "number"),
+    ("method.pgd_linf_8.attack.step_size", 0, "0", "greater than 0"),
+    ("method.pgd_linf_8.attack.norm", "l1", "'l1'", "'linf' or 'l2'"),
+    ("method.pgd_linf_8.attack.kind", "cw", "'cw'", "'fgsm', 'pgd'"),
+    (RATE, math.nan, "nan", "finite"),
+    (RATE, 0, "0", "greater than 0"),
+    ("method.standard.momentum", 1, "1", "less than 1"),
+    ("method.standard.weight_decay", -5e-4, "-0.0005", "greater than or equal to 0"),
+    (f"{TRAINING}.epochs", 0, "0", "greater than or equal to 1"),
+    (f"{TRAINING}.epochs", 2.5, "2.5", "integer"),
+    (f"{TRAINING}.threads", -1, "-1", "greater than or equal to 1"),
+    (f"{TRAINING}.architecture", "vgg", "'vgg'", "'small' or 'resnet18'"),
+    (f"{TRAINING}.precision", "fp16", "'fp16'", "'bf16' or 'fp32'"),
+    (f"{TRAINING}.augment", True, "True", "'none' or 'crop_flip'"),
+    ("dataset.shapes.format", "zip", "'zip'", "'shapes', 'parquet'"),
+    ("dataset.shapes.image_size", 4, "4", "greater than or equal to 8"),
+    ("dataset.shapes.images.train", 0, "0", "greater than or equal to 1"),
+    ("training.eps_warmup", 1.5, "1.5", "less than or equal to 1"),
+    ("training.attack_mode", "test", "'test'", "'eval' or 'train'"),
+    ("variant.saturated.levels.0", 0, "0", "greater than 0"),
+    ("variant.saturated.levels.1", -4, "-4", "greater than 0"),
+    ("variant.saturated.levels", [], "[]", "at least 1"),
+    ("variant.saturated.levels", 4, "4", "list"),
+    ("variant.patch_shuffled.levels.0", 0, "0", "greater than or equal to 2"),
+    ("variant.patch_shuffled.levels.2", 1, "1", "greater than or equal to 2"),
+    ("variant.patch_shuffled.levels.0", 2.5, "2.5", "integer"),
+    ("variant.stylized.levels.0", -0.6, "-0.6", "greater than or equal to 0"),
+    ("variant.cue_conflict.levels.0", math.nan, "nan", "finite"),
+    ("variant.stylized.kind", "stylised", "'stylised'", "'saturated'"),
+    ("evaluate.robustness.1.eps", -1, "-1", "greater than or equal to 0"),
+    ("evaluate.shard", 0, "0", "greater than or equal to 1"),
+    ("salience.smooth_samples", 0, "0", "greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown", "allowed"),
+    WRONG,
+    ids=[f"{key}: {value}" for key, value, *_ in WRONG],
+)
+def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
+    path: Path, key: str, value: object, *, shown: str, allowed: str
+) -> None:
+    path.write_text(yaml.safe_dump(changed((key, value)), sort_keys=False))
+    message = message_of(path)
+    named = key.removesuffix(".kind")  # the section that has the kind may stand for it
+    assert message.startswith((f"{key}: ", f"{named}: ")), message
+    said = message.split(": ", 1)[1]
+    assert shown in said
+    assert allowed in said
+
+
+@pytest.mark.parametrize(
+    ("section", "allowed"),
+    [
+        ("method.standard", "momentum"),
+        ("method.pgd_linf_8.attack", "step_size"),
+        ("dataset.shapes", "image_size"),
+        ("variant.saturated", "levels"),
+        ("run", "seed"),
+        ("salience", "images"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_known_ones(
+    path: Path, section: str, allowed: str
+) -> None:
+    path.write_text(yaml.safe_dump(changed((f"{section}.nonsense", 1)), sort_keys=False))
+    message = message_of(path)
+    assert message.startswith(section)
+    assert "nonsense" in message
+    assert "unknown key" in message
+    assert allowed in message
+
+
+def test_an_unknown_section_is_refused(path: Path) -> None:
+    path.write_text(yaml.safe_dump(changed(("modles", {})), sort_keys=False))
+    message = message_of(path)
+    assert "modles" in message
+    assert "unknown key" in message
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "run",
+        "run.seed",
+        "salience.images",
+        "method.standard.momentum",
+        "method.pgd_linf_8.attack.step_size",
+        "dataset.shapes.training.threads",
+        "variant.saturated.levels",
+        "evaluate.robustness.0.steps",
+    ],
+)
+def test_a_missing_key_is_named(path: Path, key: str) -> None:
+    path.write_text(yaml.safe_dump(changed((key, GONE)), sort_keys=False))
+    assert message_of(path).startswith(f"{key}: missing")
+
+
+@pytest.mark.parametrize("key", ["method.pgd_linf_8.attack", "variant.saturated"])
+def test_a_section_without_its_kind_is_refused_with_the_kinds(path: Path, key: str) -> None:
+    path.write_text(yaml.safe_dump(changed((f"{key}.kind", GONE)), sort_keys=False))
+    message = message_of(path)
+    assert message.startswith(f"{key}")
+    assert "'kind'" in message or f"{key}.kind" in message
+
+
+@pytest.mark.parametrize("name", ["pgd", "fgsm", "int", "float", "saturated"])
+def test_any_name_a_user_gives_a_method_shows_in_messages(path: Path, name: str) -> None:
+    method = changed()["method"]["pgd_linf_8"]
+    method["attack"]["eps"] = -1
+    path.write_text(yaml.safe_dump(changed((f"method.{name}", method)), sort_keys=False))
+    assert message_of(path).startswith(f"method.{name}.attack.eps: -1 ")
+
+
+def test_a_control_without_stop_at_is_refused(path: Path) -> None:
+    path.write_text(yaml.safe_dump(changed(("method.underfit.stop_at", GONE)), sort_keys=False))
+    message = message_of(path)
+    assert message.startswith("method.underfit.stop_at: ")
+    assert "standard, fgsm_8, pgd_linf_8, pgd_l2" in message
+
+
+def test_a_control_whose_reference_is_not_run_is_refused(path: Path) -> None:
+    path.write_text(
+        yaml.safe_dump(changed(("run.methods", ["standard", "fgsm_8"])), sort_keys=False)
+    )
+    message = message_of(path)
+    assert message.startswith("method.underfit.stop_at: 'pgd_linf_8' ")
+    assert "standard, fgsm_8" in message
+
+
+NO_PARAMS = {
+    "not YAML": "run: [shapes",
+    "a tab": "run:\n\tseed: 0\n",
+    "unknown alias": "run: *nothing",
+    "empty": "",
+    "a list": "- run\n- method\n",
+    "a word": "params",
+    "control characters": "run: \x00",
+}
+
+
+@pytest.mark.parametrize("text", NO_PARAMS.values(), ids=NO_PARAMS.keys())
+def test_a_file_that_is_no_mapping_is_refused(path: Path, text: str) -> None:
+    path.write_text(text)
+    message = message_of(path)
+    assert message.strip(": ") == message  # something stands before every colon
+    assert len(message) > 20
+
+
+def test_a_file_that_is_no_text_is_refused(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00run")
+    assert "UTF-8" in message_of(path) or "YAML" in message_of(path)
+
+
+def test_a_missing_file_is_refused(path: Path) -> None:
+    assert message_of(path).startswith("no such file")

@@ -15,6 +15,7 @@ $(INSTALLED): requirements.lock
 	@touch $@
 
 repro: install
+	@$(BIN)/python -m tasks.params
 	@$(IN_VENV) python -m tasks.cluster dvc repro
 	@$(BIN)/python -m tasks.show
 

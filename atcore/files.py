@@ -1,5 +1,6 @@
 """Files and folders that appear under their final name complete, or not at all."""
 
+import glob
 import os
 import shutil
 import tempfile
@@ -24,16 +25,18 @@ def replacing(path: Path) -> Iterator[Path]:
     left under either name that was not there before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for abandoned in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+    prefix = f".{path.name}.writing-"
+    for abandoned in path.parent.glob(f"{glob.escape(prefix)}*"):  # by a process that was killed
         shutil.rmtree(abandoned)
-    holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    holder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     temporary = holder / path.name
     try:
         yield temporary
         for part in [*temporary.rglob("*"), temporary] if temporary.is_dir() else [temporary]:
             _sync(part)
         if path.is_dir():
-            shutil.rmtree(path)
+            # Moved as a whole: a kill while it is deleted would leave half of it.
+            os.replace(path, holder / f".{path.name}")
         os.replace(temporary, path)
         _sync(path.parent)
     finally:

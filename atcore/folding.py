@@ -11,6 +11,14 @@ import torch
 from torch import Tensor, fx, nn
 
 
+def _is_normalised(node: fx.Node, live: dict[str, nn.Module]) -> bool:
+    """Whether a batch normalisation follows."""
+    return any(
+        user.op == "call_module" and isinstance(live[str(user.target)], nn.BatchNorm2d)
+        for user in node.users
+    )
+
+
 class FoldedTwin:
     """A frozen copy of `model` in eval mode, folded, that can follow the model's training.
 
@@ -39,7 +47,7 @@ class FoldedTwin:
                 self._folded.append((conv, source, twin_conv))
                 node.replace_all_uses_with(node.args[0])
                 twin.graph.erase_node(node)
-            elif isinstance(source, nn.Linear):
+            elif isinstance(source, nn.Linear | nn.Conv2d) and not _is_normalised(node, live):
                 copied.to(dtype)
                 self._copied += list(zip(source.parameters(), copied.parameters(), strict=True))
         twin.delete_all_unused_submodules()

@@ -138,7 +138,7 @@ def load(spec: ModelSpec, weights: bytes, device: torch.device | str = "cpu") ->
     try:
         model.load_state_dict(load_tensors(weights))
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise UserError(f"model weights do not fit {spec.architecture}: {reason}") from error
     model.requires_grad_(False)
     return model.eval().to(device).to(memory_format=torch.channels_last)

@@ -109,7 +109,10 @@ def read(path: Path) -> tuple[list[Predictions], tuple[str, ...]]:
         raise UserError(f"{path}: not a readable Parquet file: {str(error)[:200]}") from error
     if not table.schema.equals(_SCHEMA):
         raise UserError(f"{path}: not a prediction table; its columns are {table.column_names}")
-    classes = tuple(json.loads(table.schema.metadata[_METADATA])["classes"])
+    try:
+        classes = tuple(json.loads(table.schema.metadata[_METADATA])["classes"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: no class names in the schema's metadata") from error
     variants = table.column("variant").to_pylist()
     levels = table.column("level").to_pylist()
     keys = list(zip(variants, levels, strict=True))

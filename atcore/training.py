@@ -170,9 +170,10 @@ class Training:
         enabled = self.spec.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def save(self) -> bytes:
+    def save(self, finished: str | None) -> bytes:
         buffer = io.BytesIO()
         state = {
+            "finished": finished,
             "history": [vars(epoch) for epoch in self.history],
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -180,11 +181,13 @@ class Training:
         torch.save(state, buffer)
         return buffer.getvalue()
 
-    def restore(self, checkpoint: bytes) -> None:
+    def restore(self, checkpoint: bytes) -> str | None:
+        """Take over a saved state; returns how training finished, if it had."""
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        return state["finished"]
 
     def attacked(self, attack: PGD, x: Tensor, y: Tensor, purpose: str, *index: int) -> Tensor:
         noise = None
@@ -254,6 +257,8 @@ class Training:
                 if reached:
                     break
         finite = torch.stack(losses).isfinite()
+        # The last update of the epoch has no loss yet that would show what became of the weights.
+        finite[-1] &= all(bool(p.isfinite().all()) for p in self.model.parameters())
         if not finite.all():
             step_in_epoch = int((~finite).int().argmax()) + 1
             raise TrainingDivergedError(
@@ -303,7 +308,10 @@ def train(
     """
     run = Training(spec, model_spec, len(train_split.labels), torch.device(device))
     if checkpoint is not None:
-        run.restore(checkpoint)
+        finished = run.restore(checkpoint)
+        if finished is not None:
+            yield Progress(run.history, checkpoint, finished)
+            return
     train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)
     previous = checkpoint
     reached = False
@@ -313,8 +321,8 @@ def train(
             yield Progress(run.history, previous, "collapse")
             return
         last = reached or number == spec.epochs
-        previous = run.save()
         finished = ("accuracy" if reached else "epochs") if last else None
+        previous = run.save(finished)
         yield Progress(run.history, previous, finished)
         if last:
             return

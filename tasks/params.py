@@ -1,4 +1,7 @@
-"""`params.yaml`, read and checked: the only configuration of what is computed."""
+"""`params.yaml`, read and checked: the only configuration of what is computed.
+
+As a command, `python -m tasks.params` checks the file and computes nothing.
+"""
 
 import math
 from fractions import Fraction
@@ -16,11 +19,12 @@ from pydantic import (
 )
 
 from atcore.errors import UserError
+from tasks import stage
 
 PARAMS = Path("params.yaml")
 
-# How pydantic names the member of a union in an error's location: no keys of the file.
-_UNION_TAGS = {"int", "constrained-int", "float", "constrained-float"}
+# What the prediction tables call images that no variant has changed.
+_RESERVED = {"clean", "pgd_linf", "pgd_l2"}
 
 
 def _fraction(value: Any) -> Any:
@@ -29,7 +33,9 @@ def _fraction(value: Any) -> Any:
         try:
             return float(Fraction(value.replace(" ", "")))
         except (ValueError, ZeroDivisionError) as error:
-            raise ValueError("not a number or a fraction such as 8/255") from error
+            raise ValueError(
+                f"{value!r} is not allowed; give a number or a fraction such as 8/255"
+            ) from error
     return value
 
 
@@ -45,6 +51,15 @@ Norm = Literal["linf", "l2"]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, section: Any) -> Any:
+        for key in section if isinstance(section, dict) else ():
+            if key not in cls.model_fields:
+                allowed = ", ".join(cls.model_fields)
+                raise ValueError(f"{key!r} is an unknown key; allowed: {allowed}")
+        return section
 
 
 class Run(_Section):
@@ -171,6 +186,10 @@ class Params(_Section):
                     raise ValueError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
                 if names.count(name) > 1:
                     raise ValueError(f"{key}: {name!r} is named twice")
+        for name in _RESERVED.intersection(self.variant):
+            raise ValueError(
+                f"variant.{name}: the name is taken by the predictions; choose another"
+            )
         for name in self.run.methods:
             if self.method[name].stop_at is not None:
                 raise ValueError(f"run.methods: {name!r} has stop_at; name it in run.controls")
@@ -200,14 +219,26 @@ class Params(_Section):
                 raise UserError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
 
 
-def _first_problem(error: ValidationError) -> str:
+def _key(location: tuple[int | str, ...], document: Any) -> str:
+    """The dotted key of an error, without the names pydantic gives the members of unions."""
+    parts, place = [], document
+    for part in location:
+        if isinstance(place, dict) and part in place:
+            place = place[part]
+        elif isinstance(place, list) and isinstance(part, int):
+            place = place[part] if part < len(place) else None
+        elif not isinstance(place, dict) or part is not location[-1]:
+            continue
+        parts.append(str(part))
+    return ".".join(parts)
+
+
+def _first_problem(error: ValidationError, document: Any) -> str:
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"] if part not in _UNION_TAGS)
+    key = _key(problem["loc"], document)
     if problem["type"] == "value_error":
         message = str(problem["ctx"]["error"])
         return f"{key}: {message}" if key else message
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
     if problem["type"] == "missing":
         return f"{key}: missing key"
     found = problem["input"]
@@ -222,10 +253,20 @@ def load(path: Path = PARAMS) -> Params:
         UserError: names the file and the key, the value found and what is allowed.
     """
     try:
-        return Params.model_validate(yaml.safe_load(path.read_text()))
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the project's folder") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: holds no sections; it needs {', '.join(Params.model_fields)}")
+    try:
+        return Params.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_problem(error)}") from error
+        raise UserError(f"{path}: {_first_problem(error, document)}") from error
+
+
+if __name__ == "__main__":
+    stage.run(load)

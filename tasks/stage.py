@@ -6,7 +6,7 @@ from collections.abc import Callable
 from atcore.errors import UserError
 
 
-def run(main: Callable[..., None], *names: str) -> None:
+def run(main: Callable[..., object], *names: str) -> None:
     """Call `main` with the command's arguments, one for each of `names`.
 
     A user's mistake ends in one line on standard error and exit status 2.

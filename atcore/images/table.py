@@ -112,9 +112,12 @@ def read(path: Path) -> ImageTable:
         arrow = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: not a readable Parquet file: {str(error)[:200]}") from error
-    for name, wanted in (("id", pa.int64()), ("label", pa.int32())):
-        if name not in arrow.column_names or arrow.schema.field(name).type != wanted:
-            raise UserError(f"{path}: no column {name} of type {wanted}")
+    wanted = {"id": pa.int64(), "label": pa.int32()}
+    if "texture_label" in arrow.column_names:
+        wanted["texture_label"] = pa.int32()
+    for name, kind in wanted.items():
+        if name not in arrow.column_names or arrow.schema.field(name).type != kind:
+            raise UserError(f"{path}: no column {name} of type {kind}")
     if "image" not in arrow.column_names:
         raise UserError(f"{path}: no column image")
     image_type = arrow.schema.field("image").type
@@ -127,10 +130,13 @@ def read(path: Path) -> ImageTable:
         if arrow.column(name).null_count:
             row = arrow.column(name).is_null().index(True).as_py()
             raise UserError(f"{path}: row {row}: {name} is null")
-    metadata = json.loads((arrow.schema.metadata or {}).get(_METADATA, b"{}"))
-    if "classes" not in metadata:
-        raise UserError(f"{path}: no class names in the schema's metadata")
-    classes = tuple(metadata["classes"])
+    try:
+        metadata = json.loads((arrow.schema.metadata or {})[_METADATA])
+        classes, origin = tuple(metadata["classes"]), metadata["origin"]
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"{path}: no class names in the schema's metadata, or no origin of the images"
+        ) from error
     storage = arrow.column("image").combine_chunks().storage
     pixels = storage.flatten().to_numpy()
     textures = None
@@ -142,5 +148,5 @@ def read(path: Path) -> ImageTable:
         labels=_labels(arrow, "label", len(classes), path),
         classes=classes,
         texture_labels=textures,
-        origin=metadata["origin"],
+        origin=origin,
     )

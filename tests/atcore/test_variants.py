@@ -235,7 +235,7 @@ def test_cue_conflict_on_shapes_is_the_same_image_drawn_with_another_texture() -
     result = KINDS["cue_conflict"].apply(table, 0.6, table, 0)
     assert result.texture_labels is not None
     assert result.texture_labels.dtype == np.int32
-    offsets = Counter()
+    offsets: Counter[int] = Counter()
     for image_id, label, texture, image in zip(
         table.ids.tolist(),
         table.labels.tolist(),

@@ -20,7 +20,7 @@ repro: install
 	@$(BIN)/python -m tasks.show
 
 test: lint types
-	OMP_WAIT_POLICY=PASSIVE $(IN_VENV) python -m pytest
+	GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest
 
 lint: install
 	$(BIN)/ruff check .

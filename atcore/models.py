@@ -8,7 +8,6 @@ import json
 from dataclasses import asdict, dataclass
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -96,7 +95,10 @@ def _small(classes: int) -> nn.Module:
 
 
 def _resnet18(classes: int, image_size: int) -> nn.Module:
-    network: nn.Module = torchvision.models.resnet18(num_classes=classes)
+    # A second that the runs without this network save in each of their processes.
+    from torchvision.models import resnet18  # noqa: PLC0415
+
+    network: nn.Module = resnet18(num_classes=classes)
     if image_size < 64:
         # The ImageNet stem would leave a 32 px image 8 px wide before the first block.
         network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)

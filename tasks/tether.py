@@ -1,0 +1,84 @@
+"""Commands that do not outlive whoever started them, however that one ends.
+
+`python tether.py COMMAND ...` runs the command in a process group of its own. Once its standard
+input closes, as it does when the starting process ends or is killed, or on SIGTERM or SIGINT, it
+stops the command: SIGTERM to the command itself, which may have children to stop in order, then
+SIGKILL to all that is left of the group.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+# What a command has from SIGTERM to SIGKILL, in seconds.
+GRACE = 5.0
+
+
+@contextmanager
+def tethered(
+    command: list[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    output: int | IO[bytes] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command, and end it and all its children with the block.
+
+    Args:
+        output: where standard output and standard error go; None leaves them as they are.
+    """
+    with subprocess.Popen(
+        [sys.executable, __file__, *command],
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=None if output is None else subprocess.STDOUT,
+        # Ctrl-C in a terminal reaches the starting process, whose block then ends.
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        try:
+            yield process
+        finally:
+            process.stdin.close()
+            process.wait()
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _told_to_stop(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+def main() -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _told_to_stop)
+    with subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True) as child:
+        try:
+            ended = os.pidfd_open(child.pid)
+            # Nothing is ever written: readable means closed.
+            ready, _, _ = select.select([ended, sys.stdin], [], [])
+            if ended not in ready:
+                return 128 + signal.SIGTERM
+            status = child.wait()
+            return status if status >= 0 else 128 - status
+        finally:
+            _stop(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +19,8 @@ class History:
     """Seconds that each stage's command took when it last ran in a workspace."""
 
     def __init__(self, root: Path) -> None:
+        # Stages end in threads of their own.
+        self._turn = threading.Lock()
         self._file = root / _FILE
         try:
             self._seconds: dict[str, float] = json.loads(self._file.read_text())
@@ -25,10 +28,11 @@ class History:
             self._seconds = {}
 
     def record(self, stage: str, seconds: float) -> None:
-        self._seconds[stage] = round(seconds, 3)
-        half = self._file.with_suffix(".writing")
-        half.write_text(json.dumps(self._seconds, indent=1, sort_keys=True))
-        os.replace(half, self._file)
+        with self._turn:
+            self._seconds[stage] = round(seconds, 3)
+            half = self._file.with_suffix(".writing")
+            half.write_text(json.dumps(self._seconds, indent=1, sort_keys=True))
+            os.replace(half, self._file)
 
     def expected(self, stages: Iterable[str]) -> dict[str, float]:
         """Seconds for the stages that have run, or else the mean of those of the same kind."""

@@ -80,7 +80,8 @@ def _one_line(error: BaseException) -> str:
 class Pipeline:
     """The DVC repository of a workspace, for one flow run.
 
-    Methods may be called from several threads; they take turns.
+    Methods may be called from several threads; they take turns. DVC expects `root` to be the
+    working directory.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,20 +1,11 @@
 """The one place that connects to Ray.
 
-`RAY_ADDRESS` names the cluster to use; without it every stage starts a local one for itself. As a
-command, `python -m tasks.cluster COMMAND ...` starts one local cluster, runs the command with
-`RAY_ADDRESS` set, and stops that cluster and no other.
+`RAY_ADDRESS` names the cluster to use; without it every stage starts a local one for itself.
 """
 
 import logging
 import os
-import secrets
-import shutil
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -22,18 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import AuthenticationError, RayTaskError
+from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
 import atcore
 import tasks
 from atcore.errors import UserError
 from tasks.progress import track
-from tasks.tether import tethered
+from tasks.stage import LostMachineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_START_SECONDS = 60
 _PROBE_SECONDS = 5
 # How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
 # tenfold where cores are shared, no spinning at all by a half where they are not.
@@ -68,6 +58,7 @@ def connect() -> Iterator[None]:
 
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
+        LostMachineError: a machine that the block's work needs was lost.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -91,6 +82,11 @@ def connect() -> Iterator[None]:
         ) from error
     try:
         yield
+    except RayTaskError:
+        raise
+    except RayError as error:
+        name = type(error).__name__
+        raise LostMachineError(f"the Ray cluster lost a machine ({name}): {error}") from error
     finally:
         ray.shutdown()
 
@@ -159,68 +155,3 @@ def spread(
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def local_cluster() -> Iterator[dict[str, str]]:
-    """A local cluster that ends with the block; yields the environment of its clients."""
-    with tempfile.TemporaryDirectory(prefix="ray-token-") as folder:
-        token = Path(folder) / "token"
-        token.write_text(secrets.token_hex(32))
-        token.chmod(0o600)
-        address = f"127.0.0.1:{_free_port()}"
-        environment = (
-            _QUIET
-            | os.environ
-            | {
-                "RAY_AUTH_MODE": "token",
-                "RAY_AUTH_TOKEN_PATH": str(token),
-                "RAY_ADDRESS": address,
-            }
-        )
-        host, port = address.split(":")
-        log = Path(folder) / "log"
-        start = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *(f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"),
-        ]
-        nodes_environment = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
-        with (
-            log.open("wb") as output,
-            tethered(start, env=nodes_environment, output=output) as head,
-        ):
-            deadline = time.monotonic() + _START_SECONDS
-            while b"Ray runtime started" not in log.read_bytes():
-                if head.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"Ray did not start:\n{log.read_text()}")
-                time.sleep(0.05)
-            yield environment
-
-
-def _told_to_stop(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)
-
-
-def main() -> int:
-    command = sys.argv[1:]
-    if not command:
-        print("usage: python -m tasks.cluster COMMAND [ARGUMENT ...]", file=sys.stderr)
-        return 2
-    if shutil.which(command[0]) is None:
-        print(f"error: {command[0]}: no such command", file=sys.stderr)
-        return 127
-    if os.environ.get("RAY_ADDRESS"):
-        return subprocess.call(command)
-    signal.signal(signal.SIGTERM, _told_to_stop)
-    with local_cluster() as environment, tethered(command, env=environment) as running:
-        return running.wait()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -26,7 +26,7 @@ def test_stages_run_by_hand_write_what_dvc_got_also_on_a_cluster_of_one_cpu(
     pipeline: Pipeline, fresh: Workspace
 ) -> None:
     script = " && ".join(" ".join(stage_command(*stage)) for stage in CHAIN)
-    launcher = ("python", "-m", "tasks.cluster", "sh", "-c", script)
+    launcher = ("python", "-m", "tasks.local_cluster", "sh", "-c", script)
     succeeded(fresh.run(*launcher, env=cluster_of(1)))
     assert fresh.processes() == []
 

@@ -1,4 +1,4 @@
-"""`python -m tasks.cluster COMMAND`: one cluster for the time of the command, and none after it."""
+"""`python -m tasks.local_cluster COMMAND`: one cluster while the command runs, none after it."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import psutil
 import pytest
 from pipeline_workspace import Finished, Running, Workspace, wait_until
 
-LAUNCHER = ("python", "-m", "tasks.cluster")
+LAUNCHER = ("python", "-m", "tasks.local_cluster")
 SHOW = "echo address=$RAY_ADDRESS mode=$RAY_AUTH_MODE"
 ADDRESS = r"address=127\.0\.0\.1:\d+ mode=token\n"
 NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}

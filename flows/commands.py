@@ -1,0 +1,64 @@
+"""Commands of stages as child processes that end with the flow, however it ends."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from tasks.tether import tethered
+
+
+class Commands:
+    """All commands of one flow run, which can be stopped together."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def run(
+        self,
+        command: list[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+    ) -> int:
+        """Run a command and return its exit status (128 + N if signal N ended it).
+
+        Args:
+            env: added to this process's environment.
+            on_line: called with each line of its output.
+        """
+        with ExitStack() as stack:
+            with self._turn:
+                if self._stopped:
+                    raise StoppedError
+                process = stack.enter_context(
+                    tethered(command, cwd=cwd, env=os.environ | env, output=subprocess.PIPE)
+                )
+                self._running.add(process)
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    on_line(line.decode(errors="replace").rstrip())
+                status = process.wait()
+            finally:
+                with self._turn:
+                    self._running.discard(process)
+            if self._stopped:
+                raise StoppedError
+            return status
+
+    def stop(self) -> None:
+        """End all commands and refuse new ones."""
+        with self._turn:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+class StoppedError(Exception):
+    """The run is being stopped."""

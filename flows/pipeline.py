@@ -1,0 +1,278 @@
+"""The DVC graph as a flow sees it: which stages are stale and why, and how one of them is run.
+
+`dvc repro` as a process costs about a second per stage. Here one process holds the graph for a
+whole run and takes the steps of `dvc repro` itself, through DVC: `begin` restores a stage from the
+cache or clears its outputs, whoever called runs its command, `finish` saves what it wrote. DVC's
+lock is held within these steps only. All files of the stages to run are reserved until the end of
+the run, so that other DVC processes say what they wait for instead of touching them.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import networkx
+from dvc.dvcfile import LOCK_FILE, Lockfile
+from dvc.exceptions import DvcException
+from dvc.repo import Repo, lock_repo
+from dvc.repo.reproduce import get_active_graph
+from dvc.rwlock import rwlock
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.utils.cli_parse import to_path_overrides
+from dvc.utils.hydra import apply_overrides
+
+PARAMS = "params.yaml"
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage that a run will look at.
+
+    Attributes:
+        reasons: why it is stale; for stages downstream of a stale one, the stage they wait for.
+        after: the planned stages whose outputs it reads.
+    """
+
+    name: str
+    reasons: tuple[str, ...]
+    after: frozenset[str]
+
+
+class Begun(Enum):
+    """What remains to be done for a stage."""
+
+    RUN = "run"
+    CACHED = "cached"
+    UNCHANGED = "unchanged"
+
+
+def _reasons(stage: PipelineStage) -> Iterator[str]:
+    if not any(out.hash_info for out in stage.outs):
+        yield "never run"
+        return
+    for entry in stage.status().get(stage.addressing, []):
+        if isinstance(entry, str):
+            yield "command or outputs changed" if entry == "changed checksum" else entry
+            continue
+        for changes in entry.values():
+            for path, change in changes.items():
+                keys = change.items() if isinstance(change, dict) else [(path, change)]
+                yield from (f"{key} {what}" for key, what in keys)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+class Pipeline:
+    """The DVC repository of a workspace, for one flow run.
+
+    Methods may be called from several threads; they take turns.
+    """
+
+    def __init__(self, root: Path) -> None:
+        try:
+            self._repo = Repo(str(root), _wait_for_lock=True)
+        except DvcException as error:
+            raise UserError(_one_line(error)) from error
+        self._turn = threading.RLock()
+        # What DVC says of each step is for its own command line.
+        logging.getLogger("dvc").setLevel(logging.WARNING)
+        self._stages: dict[str, PipelineStage] = {}
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._turn, lock_repo(self._repo):
+            yield
+
+    # --- before a run -----------------------------------------------------------------------------
+
+    def override(self, overrides: Sequence[str]) -> None:
+        """Set parameters as `dvc exp run -S key=value` does.
+
+        Raises:
+            UserError: a key does not exist or a value cannot be read; nothing is changed.
+        """
+        with self._locked():
+            before = {p: Path(self._repo.root_dir, p) for p in to_path_overrides(overrides)}
+            texts = {path: path.read_bytes() for path in before.values() if path.exists()}
+            try:
+                for name, changes in to_path_overrides(overrides).items():
+                    apply_overrides(str(before[name]), changes)
+            except (DvcException, FileNotFoundError) as error:
+                for path, text in texts.items():
+                    path.write_bytes(text)
+                cause = error.__cause__ or error
+                raise UserError(f"overrides: {_one_line(cause)}") from error
+
+    def plan(self, targets: Sequence[str], *, force: bool) -> list[Planned]:
+        """Stale stages and all that is downstream of them, upstream first.
+
+        Args:
+            targets: names as for `dvc repro`, which brings what they need up to date too; none for
+                the whole graph.
+            force: treat all of them as stale.
+
+        Raises:
+            UserError: a target does not exist, or `dvc.yaml` is wrong.
+        """
+        with self._locked():
+            try:
+                graph = get_active_graph(self._repo.index.graph)
+                chosen = [s for target in targets for s in self._repo.stage.collect(target)]
+                if targets:
+                    needed = set(chosen).union(*(networkx.descendants(graph, s) for s in chosen))
+                    graph = graph.subgraph(needed)
+                planned: dict[str, Planned] = {}
+                # Edges lead from a stage to what it reads.
+                for stage in reversed(list(networkx.topological_sort(graph))):
+                    after = [s.addressing for s in graph.successors(stage)]
+                    after = [name for name in after if name in planned]
+                    reasons = ["forced"] if force else list(_reasons(stage))
+                    reasons += [f"after {name}" for name in after]
+                    if reasons:
+                        name = stage.addressing
+                        planned[name] = Planned(name, tuple(reasons), frozenset(after))
+                        self._stages[name] = stage
+            except DvcException as error:
+                raise UserError(_one_line(error)) from error
+            return list(planned.values())
+
+    @contextmanager
+    def reserved(self, plan: Sequence[Planned]) -> Iterator[None]:
+        """Keep other DVC processes away from what the planned stages read and write.
+
+        Raises:
+            UserError: another DVC process is working on one of these files.
+        """
+        stages = [self._stages[planned.name] for planned in plan]
+        repo = self._repo
+        try:
+            with rwlock(
+                repo.tmp_dir,
+                repo.fs,
+                # What DVC itself writes for this process: its own locks are then no obstacle.
+                " ".join(sys.argv),
+                sorted({dep.fs_path for stage in stages for dep in stage.deps}),
+                sorted({out.fs_path for stage in stages for out in stage.outs}),
+                repo.config["core"].get("hardlink_lock", False),
+            ):
+                yield
+        except DvcException as error:
+            raise UserError(_one_line(error)) from error
+
+    def pull_run_cache(self) -> None:
+        """Fetch from the DVC remote what is known of earlier runs."""
+        with self._locked():
+            try:
+                self._repo.stage_cache.pull(None)
+            except DvcException as error:
+                raise UserError(f"pull: {_one_line(error)}") from error
+
+    # --- one stage --------------------------------------------------------------------------------
+
+    def begin(self, name: str, *, force: bool, pull: bool) -> Begun:
+        """Bring a stage up to date without running it, or clear its outputs for the run.
+
+        Args:
+            pull: look for cached outputs in the DVC remote too.
+        """
+        with self._locked(), self._repo.scm_context(quiet=True):
+            stage = self._stages[name]
+            if not force and not stage.changed():
+                return Begun.UNCHANGED
+            stage.remove_outs(ignore_remove=False, force=False)
+            if not force:
+                try:
+                    self._repo.stage_cache.restore(stage, pull=pull)
+                except RunCacheNotFoundError:
+                    pass
+                else:
+                    self._save(stage)
+                    return Begun.CACHED
+            return Begun.RUN
+
+    def command(self, name: str) -> tuple[list[str], Path, dict[str, str]]:
+        """The stage's command, its working directory and what it finds in its environment."""
+        stage = self._stages[name]
+        lines = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+        environment = {"DVC_ROOT": self._repo.root_dir, "DVC_STAGE": name}
+        return ["/bin/sh", "-ec", "\n".join(lines)], Path(stage.wdir), environment
+
+    def finish(self, name: str) -> None:
+        """Save the outputs that a stage's command has written.
+
+        Raises:
+            UserError: the command has left an output unwritten.
+        """
+        with self._locked(), self._repo.scm_context(quiet=True):
+            try:
+                self._save(self._stages[name])
+            except DvcException as error:
+                raise UserError(_one_line(error)) from error
+
+    def _save(self, stage: PipelineStage) -> None:
+        stage.save()
+        stage.commit()
+        self._record(stage)
+
+    def _record(self, stage: PipelineStage) -> None:
+        """Write the stage into dvc.lock, which DVC itself does not do atomically."""
+        final = Path(self._repo.root_dir, LOCK_FILE)
+        half = Path(self._repo.tmp_dir, LOCK_FILE)
+        half.unlink(missing_ok=True)
+        if final.exists():
+            shutil.copyfile(final, half)
+        Lockfile(self._repo, str(half)).dump_stages([stage])
+        os.replace(half, final)
+
+    # --- after a run ------------------------------------------------------------------------------
+
+    def outputs(self, name: str) -> list[tuple[str, int, int]]:
+        """Path, bytes and number of files of what a stage has written."""
+        return [
+            (out.def_path, out.meta.size or 0, out.meta.nfiles or 1)
+            for out in self._stages[name].outs
+        ]
+
+    def metrics(self, name: str | None = None) -> dict[str, Any]:
+        """Metrics by file, of one stage or (None) of the whole workspace."""
+        files = [] if name is None else [o.fs_path for o in self._stages[name].outs if o.metric]
+        if name is not None and not files:
+            return {}
+        with self._locked():
+            found = self._repo.metrics.show(targets=files).get("", {}).get("data", {})
+        return {file: content["data"] for file, content in found.items() if "data" in content}
+
+    def pages(self) -> list[str]:
+        """The HTML files among all outputs of the graph."""
+        with self._locked():
+            return [out.def_path for out in self._repo.index.outs if out.fs_path.endswith(".html")]
+
+    def push(self) -> int:
+        """Send outputs and run cache to the DVC remote; the number of files sent."""
+        with self._locked():
+            try:
+                return int(self._repo.push(run_cache=True))
+            except DvcException as error:
+                raise UserError(f"push: {_one_line(error)}") from error
+
+    def save_experiment(self, name: str) -> None:
+        """Save parameters, metrics and dvc.lock as a DVC experiment, replacing one of this name."""
+        try:
+            self._repo.experiments.save(name=name, force=True)
+        except DvcException as error:
+            raise UserError(f"experiment: {_one_line(error)}") from error

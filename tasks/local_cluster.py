@@ -1,0 +1,84 @@
+"""A Ray cluster on this machine for many stages, which each would take seconds to start their own.
+
+`python -m tasks.local_cluster COMMAND ...` starts one, runs the command with `RAY_ADDRESS` set, and
+stops that cluster and no other.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.tether import tethered
+
+_START_SECONDS = 60
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def local_cluster() -> Iterator[dict[str, str]]:
+    """A local cluster that ends with the block; yields the environment of its clients."""
+    with tempfile.TemporaryDirectory(prefix="ray-token-") as folder:
+        token = Path(folder) / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        address = f"127.0.0.1:{_free_port()}"
+        environment = dict(os.environ) | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_ADDRESS": address,
+        }
+        host, port = address.split(":")
+        log = Path(folder) / "log"
+        start = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            *(f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"),
+            "--disable-usage-stats",
+        ]
+        nodes_environment = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
+        with (
+            log.open("wb") as output,
+            tethered(start, env=nodes_environment, output=output) as head,
+        ):
+            deadline = time.monotonic() + _START_SECONDS
+            while b"Ray runtime started" not in log.read_bytes():
+                if head.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"Ray did not start:\n{log.read_text()}")
+                time.sleep(0.05)
+            yield environment
+
+
+def _told_to_stop(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+def main() -> int:
+    command = sys.argv[1:]
+    if not command:
+        print("usage: python -m tasks.local_cluster COMMAND [ARGUMENT ...]", file=sys.stderr)
+        return 2
+    if shutil.which(command[0]) is None:
+        print(f"error: {command[0]}: no such command", file=sys.stderr)
+        return 127
+    if os.environ.get("RAY_ADDRESS"):
+        return subprocess.call(command)
+    signal.signal(signal.SIGTERM, _told_to_stop)
+    with local_cluster() as environment, tethered(command, env=environment) as running:
+        return running.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

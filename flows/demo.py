@@ -56,7 +56,11 @@ def _demo(arguments: list[str], log: Path) -> int:
             time.sleep(0.1)
         print(f"Prefect is at {url} until the run ends.", flush=True)
         deployed = subprocess.run(
-            ["deployment/deploy.sh"], env=environment, capture_output=True, text=True, check=False
+            ["sh", "deployment/deploy.sh"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if deployed.returncode:
             print(f"error: nothing was deployed:\n{deployed.stderr}", file=sys.stderr)

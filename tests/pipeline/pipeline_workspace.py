@@ -122,6 +122,10 @@ class Running:
         return self._output.read_text()
 
     @property
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+    @property
     def ended(self) -> bool:
         return self._process.poll() is not None
 
@@ -137,7 +141,7 @@ class Running:
 
     def wait(self, seconds: float = _SECONDS) -> Finished:
         status = self._process.wait(seconds)
-        return Finished(status, self.output, self._errors.read_text())
+        return Finished(status, self.output, self.errors)
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,11 @@ class Workspace:
             str(file.relative_to(self.root)): hashlib.sha256(file.read_bytes()).hexdigest()
             for file in files
         }
+
+    @property
+    def lock(self) -> Any:
+        """Content of dvc.lock."""
+        return yaml.safe_load((self.root / "dvc.lock").read_text())
 
     def temporaries(self) -> list[str]:
         """Names under which stages write what is not complete yet, and checkpoints."""

@@ -1,0 +1,117 @@
+"""Flow runs against a real Prefect server, of any DVC repository."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from pipeline_workspace import PROJECT, Finished, Running, Workspace, succeeded
+
+# Runs the flow with the arguments given as JSON and prints how it ended.
+_SCRIPT = """
+import json, sys
+from flows.reproduce import reproduce
+state = reproduce(**json.loads(sys.argv[1]), return_state=True)
+ended = {"id": str(state.state_details.flow_run_id), "type": state.type, "message": state.message}
+print("ENDED", json.dumps(ended))
+"""
+_GIT = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Tester"), ("EMAIL", "tester@example.com"))
+}
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A flow run that has ended, as Prefect's server remembers it."""
+
+    api: str
+    id: str
+    type: str
+    message: str
+
+    def _all(self, kind: str) -> list[dict[str, Any]]:
+        body = (
+            {"flow_runs": {"id": {"any_": [self.id]}}}
+            if kind != "logs"
+            else {"logs": {"flow_run_id": {"any_": [self.id]}}}
+        )
+        if kind == "artifacts":
+            body = {"artifacts": {"flow_run_id": {"any_": [self.id]}}}
+        return list(httpx.post(f"{self.api}/{kind}/filter", json=body).raise_for_status().json())
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """Name of the final state of each stage's task run."""
+        return {run["name"]: run["state"]["name"] for run in self._all("task_runs")}
+
+    @property
+    def tries(self) -> dict[str, int]:
+        return {run["name"]: run["run_count"] for run in self._all("task_runs")}
+
+    @property
+    def lines(self) -> list[str]:
+        return [log["message"] for log in self._all("logs")]
+
+    @property
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        return {artifact["key"]: artifact for artifact in self._all("artifacts")}
+
+
+@dataclass(frozen=True)
+class Flows:
+    """The flow `reproduce` of one workspace, run as a process of its own."""
+
+    workspace: Workspace
+    api: str
+
+    def start(self, env: Mapping[str, str | None] | None = None, **arguments: Any) -> Running:
+        settings = {
+            "PREFECT_API_URL": self.api,
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
+            **_GIT,
+            # A small graph has no copy of the project.
+            "PYTHONPATH": f"{self.workspace.root}:{PROJECT}",
+            **(env or {}),
+        }
+        command = ["python", "-c", _SCRIPT, json.dumps(arguments)]
+        return self.workspace.start(*command, env=settings)
+
+    def ended(self, finished: Finished) -> FlowRun:
+        lines = [x for x in finished.output.splitlines() if x.startswith("ENDED ")]
+        assert lines, finished.output + finished.errors
+        return FlowRun(self.api, **json.loads(lines[-1].removeprefix("ENDED ")))
+
+    def run(self, **arguments: Any) -> FlowRun:
+        with self.start(**arguments) as running:
+            return self.ended(running.wait())
+
+
+def graph(root: Path, stages: Mapping[str, Mapping[str, Any]]) -> Workspace:
+    """A DVC repository with these stages and the project's parameters."""
+    root.mkdir()
+    workspace = Workspace(root)
+    (root / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict(stages)}))
+    (root / "input.txt").write_text("input\n")
+    git(workspace, "init", "--quiet")
+    succeeded(workspace.dvc("init", "--quiet"))
+    git(workspace, "add", "--all")
+    git(workspace, "commit", "--quiet", "--message", "Begin")
+    return workspace
+
+
+def git(workspace: Workspace, *arguments: str) -> None:
+    environment = workspace.environment(_GIT)
+    subprocess.run(["git", *arguments], cwd=workspace.root, env=environment, check=True)
+
+
+def stage(command: str, *deps: str, out: str, params: str | None = None) -> dict[str, Any]:
+    """A stage of a small graph."""
+    described: dict[str, Any] = {"cmd": command, "deps": list(deps), "outs": [out]}
+    return described | ({"params": [params]} if params else {})

@@ -1,0 +1,301 @@
+"""The flow on small graphs of shell commands: order, failures, interruptions, DVC beside it."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from flow_workspace import Flows, git, graph, stage
+from pipeline_workspace import Workspace, succeeded, wait_until
+
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+def copy_of(file: str) -> str:
+    """The command that copies a file to the stage's output of the same name."""
+    return f"cp {file} $DVC_STAGE.txt"
+
+
+# first -> (left, right) -> last, and other beside them.
+DIAMOND = {
+    "first": stage(copy_of("input.txt"), "input.txt", out="first.txt", params="run.seed"),
+    "left": stage(copy_of("first.txt"), "first.txt", out="left.txt", params="salience.images"),
+    "right": stage(copy_of("first.txt"), "first.txt", out="right.txt"),
+    "last": stage("cat left.txt right.txt > last.txt", "left.txt", "right.txt", out="last.txt"),
+    "other": stage(copy_of("input.txt"), "input.txt", out="other.txt"),
+}
+
+
+@pytest.fixture
+def diamond(tmp_path: Path, prefect_api: str) -> Flows:
+    return Flows(graph(tmp_path / "graph", DIAMOND), prefect_api)
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def test_stages_that_wait_for_each_other_run_at_the_same_time(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    """Both ends of a named pipe block until the other one is there."""
+    meet = tmp_path / "meet"
+    os.mkfifo(meet)
+    stages = {
+        "speaks": stage(f"echo word > {meet}; touch said", "input.txt", out="said"),
+        "hears": stage(f"cat {meet} > heard", "input.txt", out="heard"),
+    }
+    flows = Flows(graph(tmp_path / "graph", stages), prefect_api)
+    assert flows.run(jobs=2).stages == {"speaks": "Completed", "hears": "Completed"}
+    assert (flows.workspace.root / "heard").read_text() == "word\n"
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_no_more_stages_than_jobs_run_at_once(tmp_path: Path, prefect_api: str, jobs: int) -> None:
+    log = tmp_path / "log"
+    command = f"echo start >> {log}; sleep 0.2; echo end >> {log}; touch $DVC_STAGE"
+    stages = {f"s{i}": stage(command, "input.txt", out=f"s{i}") for i in range(6)}
+    flows = Flows(graph(tmp_path / "graph", stages), prefect_api)
+    assert set(flows.run(jobs=jobs).stages.values()) == {"Completed"}
+    running, most = 0, 0
+    for line in log.read_text().splitlines():
+        running += 1 if line == "start" else -1
+        most = max(most, running)
+    assert most == jobs
+
+
+def test_the_flow_and_dvc_repro_leave_the_same_and_each_finds_the_other_s_work_done(
+    diamond: Flows, tmp_path: Path, prefect_api: str
+) -> None:
+    run = diamond.run(jobs=2)
+    assert run.stages == dict.fromkeys(DIAMOND, "Completed")
+    assert UP_TO_DATE in succeeded(diamond.workspace.dvc("status")).output
+    assert succeeded(diamond.workspace.repro()).stages_run == []
+
+    sequential = graph(tmp_path / "sequential", DIAMOND)
+    succeeded(sequential.repro())
+    assert sequential.lock == diamond.workspace.lock
+    assert sequential.digests("*.txt") == diamond.workspace.digests("*.txt")
+    after = Flows(sequential, prefect_api).run()
+    assert (after.type, after.stages) == ("COMPLETED", {})
+
+
+def test_targets_bring_what_they_need_and_nothing_else(diamond: Flows) -> None:
+    assert set(diamond.run(targets=["left"]).stages) == {"first", "left"}
+
+
+def test_force_runs_what_has_not_changed(diamond: Flows) -> None:
+    diamond.run()
+    assert diamond.run(targets=["other"], force=True).stages == {"other": "Completed"}
+
+
+# --- what a run shows -----------------------------------------------------------------------------
+
+
+def test_the_output_of_a_stage_is_in_the_logs_line_by_line_and_its_artifacts_are_there(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    write = 'echo "one"; echo "two" >&2; echo "{\\"accuracy\\": 0.5}" > metrics.json'
+    stages = {
+        "train": {"cmd": write, "deps": ["input.txt"], "metrics": ["metrics.json"]},
+    }
+    run = Flows(graph(tmp_path / "graph", stages), prefect_api).run()
+    assert {"one", "two"} <= set(run.lines)
+    rows = {row["metric"]: row["value"] for row in json.loads(run.artifacts["train"]["data"])}
+    assert rows["accuracy"] == "0.500"
+    assert run.artifacts["stages"]["data"] == 100
+    summary = run.artifacts["summary"]["data"]
+    assert "1 stages done" in summary
+    assert "| accuracy |" in summary
+
+
+def test_a_dry_run_says_what_is_stale_and_why_and_how_long_it_takes_and_changes_nothing(
+    diamond: Flows,
+) -> None:
+    diamond.run()
+    before = diamond.workspace.digests("**/*.txt", "params.yaml", "dvc.lock")
+    dry = diamond.run(dry_run=True, overrides=["salience.images=3"], jobs=1)
+    assert dry.stages == {}
+    rows = {row["stage"]: row for row in json.loads(dry.artifacts["plan"]["data"])}
+    assert set(rows) == {"left", "last"}
+    assert rows["left"]["why"] == "salience.images modified"
+    assert rows["last"]["why"] == "after left"
+    assert all(row["expected"].endswith(" s") for row in rows.values())
+    assert dry.message.startswith("2 stages, expected ")
+    assert diamond.workspace.digests("**/*.txt", "params.yaml", "dvc.lock") == before
+
+
+# --- parameters and experiments -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("salience.imagse=3", "imagse"),
+        ("salience.images", "salience.images"),
+        ("salience.images=-3", "salience.images: -3 is not allowed"),
+    ],
+)
+def test_a_wrong_override_is_refused_before_anything_runs(
+    diamond: Flows, override: str, named: str
+) -> None:
+    before = (diamond.workspace.root / "params.yaml").read_bytes()
+    run = diamond.run(overrides=["run.seed=1", override])
+    assert (run.type, run.stages) == ("FAILED", {})
+    assert named in run.message
+    assert len(run.message.splitlines()) == 1
+    assert (diamond.workspace.root / "params.yaml").read_bytes() == before
+
+
+def test_runs_with_overrides_are_saved_as_experiments_side_by_side(diamond: Flows) -> None:
+    for images in (3, 4):
+        name = f"images-{images}"
+        run = diamond.run(overrides=[f"salience.images={images}"], experiment=name)
+        assert run.type == "COMPLETED", run.message
+    # The second run had to do only what depends on the parameter.
+    assert set(run.stages) == {"left", "last"}
+    shown = json.loads(succeeded(diamond.workspace.dvc("exp", "show", "--json")).output)
+    saved = {
+        experiment["name"]: revision["data"]["params"]["params.yaml"]["data"]["salience"]["images"]
+        for baseline in shown
+        for experiment in baseline["experiments"] or []
+        for revision in experiment["revs"]
+    }
+    assert saved == {"images-3": 3, "images-4": 4}
+
+
+def test_an_unknown_target_is_named(diamond: Flows) -> None:
+    run = diamond.run(targets=["lefd"])
+    assert (run.type, run.stages) == ("FAILED", {})
+    assert "'lefd'" in run.message
+
+
+# --- the remote -----------------------------------------------------------------------------------
+
+
+def test_a_second_machine_gets_everything_from_the_remote_without_computing(
+    diamond: Flows, tmp_path: Path, prefect_api: str
+) -> None:
+    succeeded(diamond.workspace.dvc("remote", "add", "-d", "shared", str(tmp_path / "remote")))
+    git(diamond.workspace, "commit", "--all", "--quiet", "--message", "Add a remote")
+    assert diamond.run(push=True).type == "COMPLETED"
+
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    git(diamond.workspace, "clone", "--quiet", str(diamond.workspace.root), str(elsewhere.root))
+    # Without dvc.lock, only the run cache knows what the outputs are.
+    assert not (elsewhere.root / "dvc.lock").exists()
+    run = Flows(elsewhere, prefect_api).run(pull=True)
+    assert run.stages == dict.fromkeys(DIAMOND, "Cached")
+    assert elsewhere.digests("*.txt") == diamond.workspace.digests("*.txt")
+    assert elsewhere.lock == diamond.workspace.lock
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_a_failure_skips_what_needs_it_lets_the_rest_finish_and_costs_nothing_later(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    broken = DIAMOND | {
+        "left": stage("echo the reason; exit 3", "first.txt", "input.txt", out="left.txt")
+    }
+    flows = Flows(graph(tmp_path / "graph", broken), prefect_api)
+    run = flows.run(jobs=2)
+    assert run.type == "FAILED"
+    assert run.stages == {
+        "first": "Completed",
+        "left": "Failed",
+        "right": "Completed",
+        "last": "Skipped",
+        "other": "Completed",
+    }
+    assert run.tries["left"] == 1
+    assert run.message.startswith("left ended with status 3")
+    assert "the reason" in run.message
+
+    mended = graph(tmp_path / "mended", DIAMOND)
+    shutil.copy(mended.root / "dvc.yaml", flows.workspace.root)
+    assert flows.run().stages == {"left": "Completed", "last": "Completed"}
+
+
+def test_a_stage_that_leaves_an_output_unwritten_fails_by_name(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    stages = {"empty": stage("true", "input.txt", out="missing.txt")}
+    run = Flows(graph(tmp_path / "graph", stages), prefect_api).run()
+    assert run.stages == {"empty": "Failed"}
+    assert "missing.txt" in run.message
+
+
+@pytest.mark.parametrize("loss", ["kill -9 $$", "exit 75"])
+def test_a_stage_that_lost_its_machine_is_tried_again(
+    tmp_path: Path, prefect_api: str, loss: str
+) -> None:
+    tried = tmp_path / "tried"
+    command = f"if [ ! -e {tried} ]; then touch {tried}; {loss}; fi; touch out"
+    flows = Flows(
+        graph(tmp_path / "graph", {"s": stage(command, "input.txt", out="out")}), prefect_api
+    )
+    run = flows.run()
+    assert (run.type, run.tries) == ("COMPLETED", {"s": 2})
+
+
+# --- interruptions and company --------------------------------------------------------------------
+
+
+@pytest.fixture
+def blocked(tmp_path: Path, prefect_api: str) -> tuple[Flows, Path]:
+    """`slow` waits at a named pipe that nobody opens, with a child of its own."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    stages = {
+        "quick": stage(copy_of("input.txt"), "input.txt", out="quick.txt"),
+        "slow": stage(
+            f"sleep 600 & child=$!; echo waiting; cat {pipe} > half; mv half slow.txt; kill $child",
+            "quick.txt",
+            out="slow.txt",
+        ),
+    }
+    return Flows(graph(tmp_path / "graph", stages), prefect_api), pipe
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_flow_that_is_stopped_leaves_no_process_and_goes_on_where_it_was(
+    blocked: tuple[Flows, Path], number: signal.Signals
+) -> None:
+    flows, pipe = blocked
+    with flows.start() as running:
+        wait_until(lambda: "waiting" in running.errors, "the stage to start")
+        assert len(flows.workspace.processes()) > 1
+        running.send(number)
+        wait_until(lambda: not flows.workspace.processes(), "the end of all processes", 15)
+    assert not (flows.workspace.root / "slow.txt").exists()
+
+    with flows.start() as running:
+        wait_until(lambda: "waiting" in running.errors, "the stage to start")
+        pipe.write_text("word\n")
+        run = flows.ended(running.wait())
+    assert run.stages == {"slow": "Completed"}
+    assert (flows.workspace.root / "slow.txt").read_text() == "word\n"
+
+
+def test_dvc_beside_a_running_flow_says_what_it_waits_for_and_harms_nothing(
+    blocked: tuple[Flows, Path],
+) -> None:
+    flows, pipe = blocked
+    with flows.start() as running:
+        wait_until(lambda: "waiting" in running.errors, "the stage to start")
+        for command in (["repro"], ["status"]):
+            refused = flows.workspace.dvc(*command)
+            assert refused.status != 0
+            assert "is busy, it is being blocked by" in refused.errors
+        succeeded(flows.workspace.dvc("exp", "show", "--json"))
+        with flows.start() as second:
+            refused_run = flows.ended(second.wait())
+        assert refused_run.type == "FAILED"
+        assert "is busy, it is being blocked by" in refused_run.message
+        pipe.write_text("word\n")
+        run = flows.ended(running.wait())
+    assert run.stages == {"quick": "Completed", "slow": "Completed"}
+    assert UP_TO_DATE in succeeded(flows.workspace.dvc("status")).output

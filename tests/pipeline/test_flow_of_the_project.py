@@ -1,0 +1,58 @@
+"""The flow on the project's own pipeline, reduced, and on a real Ray cluster."""
+
+import signal
+
+import psutil
+import pytest
+from flow_workspace import Flows
+from pipeline_workspace import REPRODUCIBLE, Pipeline, Workspace, succeeded, wait_until
+
+FOLDERS = ("data", "models", "curves", "variants", "predictions", "salience", "reports")
+EVERYTHING = tuple(f"{folder}/**/*" for folder in FOLDERS)
+
+
+def test_the_flow_writes_byte_for_byte_what_dvc_repro_wrote_and_the_same_lock(
+    pipeline: Pipeline, fresh: Workspace, prefect_api: str
+) -> None:
+    run = Flows(fresh, prefect_api).run(jobs=3)
+    assert run.type == "COMPLETED", run.message
+    assert sorted(run.stages) == sorted(pipeline.first.stages_run)
+    assert set(run.stages.values()) == {"Completed"}
+    expected = pipeline.workspace.digests(*REPRODUCIBLE)
+    assert fresh.digests(*REPRODUCIBLE) == expected
+    assert fresh.lock == pipeline.workspace.lock
+    assert succeeded(fresh.repro()).stages_run == []
+    assert "reports/index.html" in run.artifacts["summary"]["data"]
+
+
+def test_after_dvc_repro_the_flow_runs_nothing(workspace: Workspace, prefect_api: str) -> None:
+    before = workspace.digests(*EVERYTHING)
+    run = Flows(workspace, prefect_api).run()
+    assert (run.type, run.stages) == ("COMPLETED", {})
+    assert workspace.digests(*EVERYTHING) == before
+
+
+def training_workers() -> list[psutil.Process]:
+    """The processes of this session's cluster that train."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "ray::_train_remotely" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_flow_that_is_stopped_takes_its_ray_tasks_with_it(
+    workspace: Workspace, prefect_api: str, number: signal.Signals
+) -> None:
+    workspace.set({"method.pgd_linf_8.learning_rate": 0.03, "training.validation_steps": 400})
+    flows = Flows(workspace, prefect_api)
+    with flows.start(targets=["train@shapes-pgd_linf_8"]) as running:
+        wait_until(training_workers, "the training")
+        running.send(number)
+        wait_until(lambda: not training_workers(), "the end of the Ray task", 15)
+        wait_until(lambda: not workspace.processes(), "the end of all processes", 15)
+    assert succeeded(workspace.dvc("status", "--json")).output

@@ -23,8 +23,9 @@ def _schedule(entry: dict[str, Any]) -> Schedule:
 def deployments() -> list[RunnerDeployment]:
     """Those of prefect.yaml, by the same names and with the same parameters and schedules."""
     return [
-        reproduce.to_deployment(
-            entry["name"],
+        RunnerDeployment.from_flow(
+            reproduce,
+            name=entry["name"],
             description=entry["description"],
             parameters=entry.get("parameters", {}),
             schedules=[_schedule(schedule) for schedule in entry.get("schedules", [])],

@@ -9,7 +9,6 @@ the run, so that other DVC processes say what they wait for instead of touching 
 
 import logging
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import networkx
-from dvc.dvcfile import LOCK_FILE, Lockfile
+from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import DvcException
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
 from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
-from dvc.utils.cli_parse import to_path_overrides
+from dvc.stage.serialize import to_lockfile
 from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import dump_yaml, load_yaml
 
 PARAMS = "params.yaml"
 
@@ -92,6 +92,7 @@ class Pipeline:
         # What DVC says of each step is for its own command line.
         logging.getLogger("dvc").setLevel(logging.WARNING)
         self._stages: dict[str, PipelineStage] = {}
+        self._unrecorded: list[PipelineStage] = []
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -107,14 +108,12 @@ class Pipeline:
             UserError: a key does not exist or a value cannot be read; nothing is changed.
         """
         with self._locked():
-            before = {p: Path(self._repo.root_dir, p) for p in to_path_overrides(overrides)}
-            texts = {path: path.read_bytes() for path in before.values() if path.exists()}
+            file = Path(self._repo.root_dir, PARAMS)
+            before = file.read_bytes()
             try:
-                for name, changes in to_path_overrides(overrides).items():
-                    apply_overrides(str(before[name]), changes)
-            except (DvcException, FileNotFoundError) as error:
-                for path, text in texts.items():
-                    path.write_bytes(text)
+                apply_overrides(file, list(overrides))
+            except DvcException as error:
+                file.write_bytes(before)
                 cause = error.__cause__ or error
                 raise UserError(f"overrides: {_one_line(cause)}") from error
 
@@ -195,15 +194,15 @@ class Pipeline:
             if not force and not stage.changed():
                 return Begun.UNCHANGED
             stage.remove_outs(ignore_remove=False, force=False)
-            if not force:
-                try:
-                    self._repo.stage_cache.restore(stage, pull=pull)
-                except RunCacheNotFoundError:
-                    pass
-                else:
-                    self._save(stage)
-                    return Begun.CACHED
-            return Begun.RUN
+            if force:
+                return Begun.RUN
+            try:
+                self._repo.stage_cache.restore(stage, pull=pull)
+            except RunCacheNotFoundError:
+                return Begun.RUN
+            self._save(stage)
+        self._record()
+        return Begun.CACHED
 
     def command(self, name: str) -> tuple[list[str], Path, dict[str, str]]:
         """The stage's command, its working directory and what it finds in its environment."""
@@ -218,26 +217,36 @@ class Pipeline:
         Raises:
             UserError: the command has left an output unwritten.
         """
-        with self._locked(), self._repo.scm_context(quiet=True):
-            try:
+        try:
+            with self._locked(), self._repo.scm_context(quiet=True):
                 self._save(self._stages[name])
-            except DvcException as error:
-                raise UserError(_one_line(error)) from error
+        except DvcException as error:
+            raise UserError(_one_line(error)) from error
+        self._record()
 
     def _save(self, stage: PipelineStage) -> None:
         stage.save()
         stage.commit()
-        self._record(stage)
+        self._unrecorded.append(stage)
 
-    def _record(self, stage: PipelineStage) -> None:
-        """Write the stage into dvc.lock, which DVC itself does not do atomically."""
-        final = Path(self._repo.root_dir, LOCK_FILE)
-        half = Path(self._repo.tmp_dir, LOCK_FILE)
-        half.unlink(missing_ok=True)
-        if final.exists():
-            shutil.copyfile(final, half)
-        Lockfile(self._repo, str(half)).dump_stages([stage])
-        os.replace(half, final)
+    def _record(self) -> None:
+        """Write saved stages into dvc.lock: at once where several have ended, and atomically.
+
+        DVC would parse and write the whole file for each stage, in place.
+        """
+        with self._locked():
+            if not self._unrecorded:
+                return
+            final = Path(self._repo.root_dir, LOCK_FILE)
+            half = Path(self._repo.tmp_dir, LOCK_FILE)
+            content: dict[str, Any] = {"schema": "2.0", "stages": {}}
+            if final.exists():
+                content = load_yaml(final)
+            for stage in self._unrecorded:
+                content["stages"].update(to_lockfile(stage))
+            dump_yaml(half, content)
+            os.replace(half, final)
+            self._unrecorded.clear()
 
     # --- after a run ------------------------------------------------------------------------------
 

@@ -13,10 +13,12 @@ RUN useradd --uid 1000 --create-home atcnn \
 
 # The dependencies alone, so that a change of code does not install them again; of the locked
 # versions only those that the project needs to run.
-WORKDIR /opt/atcnn
-COPY pyproject.toml requirements.lock ./
-RUN touch README.md && pip install --no-cache-dir --constraint requirements.lock .
+COPY pyproject.toml requirements.lock /tmp/locked/
+RUN touch /tmp/locked/README.md \
+    && pip install --no-cache-dir --constraint /tmp/locked/requirements.lock /tmp/locked \
+    && rm -r /tmp/locked
 
+WORKDIR /opt/atcnn
 COPY . .
 
 USER atcnn

@@ -8,7 +8,14 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from compose_file import FILE, MissingVariableError, documented_variables, interpolate, load
+from compose_file import (
+    FILE,
+    PROJECT,
+    MissingVariableError,
+    documented_variables,
+    interpolate,
+    load,
+)
 
 OPTIONAL = {"BIND_ADDRESS", "RAY_WORKER_CPUS"}
 REQUIRED = set(documented_variables()) - OPTIONAL
@@ -104,3 +111,10 @@ def test_gpus_are_asked_for_only_in_their_profile() -> None:
 )
 def test_variables_are_interpolated(text: str, expected: str) -> None:
     assert interpolate(text, {"A": "1"}) == expected
+
+
+def test_the_image_has_an_exact_base_and_does_not_run_as_root() -> None:
+    lines = (PROJECT / "Dockerfile").read_text().splitlines()
+    bases = [line for line in lines if line.startswith("FROM ")]
+    assert all(re.fullmatch(r"FROM python:3\.11\.\d+-slim-\w+", base) for base in bases)
+    assert [line for line in lines if line.startswith("USER ")] == ["USER atcnn"]

@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 # Stages are run by DVC as `python -m tasks.<stage>`; they must find this environment's python.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: install repro test lint types clean
+.PHONY: install repro flow test lint types clean
 
 install: $(INSTALLED)
 
@@ -18,6 +18,9 @@ repro: install
 	@$(BIN)/python -m tasks.params
 	@$(IN_VENV) python -m tasks.local_cluster dvc repro
 	@$(BIN)/python -m tasks.show
+
+flow: install
+	@$(IN_VENV) python -m flows.demo
 
 test: lint types
 	GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,25 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def ray_node(*arguments: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A Ray node on this machine, `ray start` with these arguments, that ends with the block.
+
+    Raises:
+        RuntimeError: it did not start; with what it wrote.
+    """
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments]
+    with tempfile.TemporaryDirectory(prefix="ray-node-") as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output, tethered(start, env=environment, output=output) as node:
+            deadline = time.monotonic() + _START_SECONDS
+            while b"Ray runtime started" not in log.read_bytes():
+                if node.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"Ray did not start:\n{log.read_text()}")
+                time.sleep(0.05)
+            yield node
 
 
 @contextmanager
@@ -42,22 +61,12 @@ def local_cluster() -> Iterator[dict[str, str]]:
             "RAY_ADDRESS": address,
         }
         host, port = address.split(":")
-        log = Path(folder) / "log"
         start = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *(f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false"),
-            "--disable-usage-stats",
+            *("--head", f"--node-ip-address={host}", f"--port={port}"),
+            *("--include-dashboard=false", "--disable-usage-stats"),
         ]
         nodes_environment = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
-        with (
-            log.open("wb") as output,
-            tethered(start, env=nodes_environment, output=output) as head,
-        ):
-            deadline = time.monotonic() + _START_SECONDS
-            while b"Ray runtime started" not in log.read_bytes():
-                if head.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"Ray did not start:\n{log.read_text()}")
-                time.sleep(0.05)
+        with ray_node(*start, environment=nodes_environment):
             yield environment
 
 

@@ -1,0 +1,49 @@
+"""prefect.yaml against dvc.yaml, and `python -m flows.serve` against prefect.yaml."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.reproduce import reproduce
+from flows.serve import DEPLOYMENTS, deployments
+
+STAGES = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["stages"]
+FILE: list[dict[str, Any]] = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
+
+
+@pytest.mark.parametrize("entry", FILE, ids=lambda entry: entry["name"])
+class TestDeployment:
+    def test_its_targets_are_stages(self, entry: dict[str, Any]) -> None:
+        assert set(entry.get("parameters", {}).get("targets", [])) <= set(STAGES)
+
+    def test_its_parameters_suit_the_flow(self, entry: dict[str, Any]) -> None:
+        reproduce.validate_parameters(entry.get("parameters", {}))
+
+    def test_it_says_what_it_does(self, entry: dict[str, Any]) -> None:
+        assert entry["description"].strip().endswith(".")
+
+    def test_its_runs_wait_for_each_other(self, entry: dict[str, Any]) -> None:
+        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+    def test_nothing_runs_by_itself_unless_someone_switches_it_on(
+        self, entry: dict[str, Any]
+    ) -> None:
+        assert not any(schedule["active"] for schedule in entry.get("schedules", []))
+
+
+def test_the_first_deployment_is_everything() -> None:
+    assert FILE[0]["name"] == "default"
+    assert "parameters" not in FILE[0]
+
+
+def test_what_is_served_is_what_is_deployed() -> None:
+    served = deployments()
+    assert [d.name for d in served] == [entry["name"] for entry in FILE]
+    assert {d.flow_name for d in served} == {"reproduce"}
+    assert [d.parameters for d in served] == [entry.get("parameters", {}) for entry in FILE]
+    assert [d.description for d in served] == [entry["description"] for entry in FILE]
+    (nightly,) = served[0].schedules
+    assert not nightly.active
+    assert nightly.schedule.cron == FILE[0]["schedules"][0]["cron"]

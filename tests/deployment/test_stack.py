@@ -1,0 +1,92 @@
+"""docker-compose.yml at work: all services without a GPU, and a run of the deployment on them."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from compose_file import documented_variables, load
+from containers import Service, require_network_namespaces, up
+from pipeline_workspace import Workspace
+
+# The whole graph on as little as possible.
+TINY = {
+    "run.methods": ["standard"],
+    "run.controls": [],
+    "run.variants": ["saturated"],
+    "dataset.shapes.images": {"train": 80, "validation": 16, "test": 16},
+    "dataset.shapes.training.epochs": 1,
+}
+STATUS = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1]).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
+    require_network_namespaces()
+    folder = tmp_path_factory.mktemp("stack")
+    image = Workspace.create(folder / "image")
+    image.set(TINY)
+    secrets = {name: f"{name.lower()}-of-this-test" for name in documented_variables()}
+    secrets |= {"PREFECT_AUTH": "name:password", "BIND_ADDRESS": "", "RAY_WORKER_CPUS": ""}
+    entries = load(secrets)["services"]
+    started = {name: entry for name, entry in entries.items() if "profiles" not in entry}
+    with up(started, image.root, folder / "services") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def run(services: dict[str, Service]) -> str:
+    """What `prefect deployment run` said of a run that pushes its results."""
+    options = ("-p", "push=true", "-p", "jobs=2", "-p", 'overrides=["run.seed=3"]', "--watch")
+    command = ("prefect", "--no-prompt", "deployment", "run", "reproduce/default")
+    finished = services["prefect-worker"].run(*command, *options)
+    assert finished.returncode == 0, finished.stdout + services["prefect-worker"].log
+    return finished.stdout
+
+
+def answer(service: Service, url: str) -> str:
+    """The HTTP status of a request without any credentials."""
+    return service.run("python", "-c", STATUS, url).stdout.strip()
+
+
+def test_a_run_of_the_deployment_completes(run: str) -> None:
+    assert "Completed" in run
+
+
+def test_its_results_are_in_the_object_store(services: dict[str, Service], run: str) -> None:  # noqa: ARG001
+    worker = services["prefect-worker"]
+    dvc = ("dvc", "--cd", str(worker.volume))
+    status = worker.run(*dvc, "status", "--cloud", "--json")
+    assert status.returncode == 0, status.stderr
+    assert json.loads(status.stdout) == {}
+    remote = worker.run(*dvc, "remote", "list").stdout.split()
+    assert remote[:2] == ["store", "s3://atcnn/dvc"]
+
+
+def test_results_of_a_run_stay_in_the_workspace(services: dict[str, Service], run: str) -> None:  # noqa: ARG001
+    workspace = services["prefect-worker"].volume
+    assert (workspace / "reports/index.html").is_file()
+    assert (workspace / "models/shapes/standard/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("http://prefect-server:4200/api/version", "401"),
+        ("http://ray-head:8265/api/version", "401"),
+        ("http://s3:8333/atcnn", "403"),
+    ],
+)
+def test_strangers_are_sent_away(services: dict[str, Service], url: str, status: str) -> None:
+    assert answer(services["prefect-worker"], url) == status
+
+
+def test_all_deployments_are_there(services: dict[str, Service]) -> None:
+    listed = services["prefect-worker"].run("prefect", "deployment", "ls").stdout
+    for name in ("default", "train", "variants", "evaluate", "report"):
+        assert f"reproduce/{name}" in listed

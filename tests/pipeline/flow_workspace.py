@@ -46,6 +46,13 @@ class FlowRun:
         return list(httpx.post(f"{self.api}/{kind}/filter", json=body).raise_for_status().json())
 
     @property
+    def state(self) -> str:
+        """The type of the state that the server has now."""
+        return str(
+            httpx.get(f"{self.api}/flow_runs/{self.id}").raise_for_status().json()["state_type"]
+        )
+
+    @property
     def stages(self) -> dict[str, str]:
         """Name of the final state of each stage's task run."""
         return {run["name"]: run["state"]["name"] for run in self._all("task_runs")}
@@ -70,17 +77,19 @@ class Flows:
     workspace: Workspace
     api: str
 
-    def start(self, env: Mapping[str, str | None] | None = None, **arguments: Any) -> Running:
+    def command(self, *command: str) -> Running:
+        """Start a command that finds the Prefect server and the project's modules."""
         settings = {
             "PREFECT_API_URL": self.api,
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
             **_GIT,
             # A small graph has no copy of the project.
             "PYTHONPATH": f"{self.workspace.root}:{PROJECT}",
-            **(env or {}),
         }
-        command = ["python", "-c", _SCRIPT, json.dumps(arguments)]
         return self.workspace.start(*command, env=settings)
+
+    def start(self, **arguments: Any) -> Running:
+        return self.command("python", "-c", _SCRIPT, json.dumps(arguments))
 
     def ended(self, finished: Finished) -> FlowRun:
         lines = [x for x in finished.output.splitlines() if x.startswith("ENDED ")]

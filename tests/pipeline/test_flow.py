@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
-from flow_workspace import Flows, git, graph, stage
+from flow_workspace import FlowRun, Flows, git, graph, stage
 from pipeline_workspace import Workspace, succeeded, wait_until
 
 UP_TO_DATE = "Data and pipelines are up to date."
@@ -278,6 +279,32 @@ def test_a_flow_that_is_stopped_leaves_no_process_and_goes_on_where_it_was(
         run = flows.ended(running.wait())
     assert run.stages == {"slow": "Completed"}
     assert (flows.workspace.root / "slow.txt").read_text() == "word\n"
+
+
+def test_a_served_run_that_is_cancelled_from_outside_leaves_no_process(
+    blocked: tuple[Flows, Path],
+) -> None:
+    flows, _ = blocked
+
+    def stage_runs() -> bool:
+        return any("cat" in process.name() for process in flows.workspace.processes())
+
+    with flows.command("python", "-m", "flows.serve") as server:
+        wait_until(lambda: "reproduce/default" in server.output, "the deployments")
+        started = flows.command(
+            "prefect", "--no-prompt", "deployment", "run", "reproduce/default", "-p", "jobs=2"
+        )
+        with started:
+            output = succeeded(started.wait()).output
+        match = re.search(r"flow-run/([0-9a-f-]{36})|UUID: ([0-9a-f-]{36})", output)
+        assert match is not None, output
+        run = FlowRun(flows.api, match[1] or match[2], "", "")
+        wait_until(stage_runs, "the stage to start")
+        with flows.command("prefect", "flow-run", "cancel", run.id) as cancelled:
+            succeeded(cancelled.wait())
+        wait_until(lambda: not stage_runs(), "the end of the stage", 15)
+        wait_until(lambda: run.state == "CANCELLED", "the run to say that it was cancelled")
+        assert not server.ended
 
 
 def test_dvc_beside_a_running_flow_says_what_it_waits_for_and_harms_nothing(

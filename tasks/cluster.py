@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -104,6 +104,12 @@ def cpus(wanted: int) -> int:
     """As many CPUs as wanted, or all that the largest node has."""
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     return max(1, min(wanted, int(max(nodes, default=1))))
+
+
+def room(resources: Mapping[str, int]) -> int:
+    """How many tasks that each take these resources run at once on a cluster without other work."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min(int(node.get(k, 0) / v) for k, v in resources.items()) for node in nodes)
 
 
 @contextmanager

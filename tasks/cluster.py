@@ -83,7 +83,8 @@ def connect() -> Iterator[None]:
         {"address": address} if address else {"address": "local", "include_dashboard": False}
     )
     try:
-        ray.init(logging_level=logging.ERROR, runtime_env=runtime, **options)
+        # Workers give results and errors back as values; what they print stays in Ray's logs.
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env=runtime, **options)
     except (ConnectionError, AuthenticationError) as error:
         raise UserError(
             f"RAY_ADDRESS: the cluster at {address} refused the connection; "

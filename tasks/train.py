@@ -41,7 +41,6 @@ from atcore.training import (
 )
 from tasks import cluster, params, paths, stage, trained
 from tasks.attacks import training_attack, validation_attack
-from tasks.data_parallel import SharedRun, train_together
 from tasks.progress import track
 
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
@@ -198,6 +197,9 @@ def main(dataset: str, method: str) -> None:
 
         data = (train_images, validation_images)
         if spec.workers > 1:
+            # A second that the runs without it save.
+            from tasks.data_parallel import SharedRun, train_together  # noqa: PLC0415
+
             assert settings.ray.storage is not None
             run = SharedRun(settings.ray.storage, name)
             progress = train_together(spec, model, *data, run, show)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import AuthenticationError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import atcore
 import tasks
@@ -96,6 +97,16 @@ def connect() -> Iterator[None]:
         ray.shutdown()
 
 
+def nodes() -> list[dict[str, Any]]:
+    """The nodes that are alive, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def only_on(node: str) -> NodeAffinitySchedulingStrategy:
+    """The scheduling strategy of what has to run on the node of that id."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
 def gpus() -> int:
     """GPUs of one task: one where the cluster has any."""
     return 1 if ray.cluster_resources().get("GPU", 0) else 0
@@ -103,14 +114,16 @@ def gpus() -> int:
 
 def cpus(wanted: int) -> int:
     """As many CPUs as wanted, or all that the largest node has."""
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return max(1, min(wanted, int(max(nodes, default=1))))
+    most = max((node["Resources"].get("CPU", 0) for node in nodes()), default=1)
+    return max(1, min(wanted, int(most)))
 
 
 def room(resources: Mapping[str, int]) -> int:
     """How many tasks that each take these resources run at once on a cluster without other work."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(min(int(node.get(k, 0) / v) for k, v in resources.items()) for node in nodes)
+    return sum(
+        min(int(node["Resources"].get(name, 0) // each) for name, each in resources.items())
+        for node in nodes()
+    )
 
 
 @contextmanager

@@ -16,9 +16,8 @@ import pyarrow
 import ray
 import ray.train
 import ray.train.torch
-from pyarrow.fs import FileSystem
+from pyarrow.fs import FileSystem, FileType
 from ray.util.queue import Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from atcore.errors import UserError
 from atcore.images.table import ImageTable
@@ -50,13 +49,25 @@ class SharedRun:
         """Create the folder unless it is there.
 
         Raises:
-            UserError: the storage cannot be written.
+            UserError: the storage cannot be written, or a node does not share it.
         """
         try:
             filesystem, path = self._folder()
             filesystem.create_dir(path, recursive=True)
         except (OSError, pyarrow.ArrowException) as error:
             raise UserError(f"ray.storage: cannot write to {self.storage} ({error})") from error
+        look = ray.remote(num_cpus=0)(SharedRun._exists)
+        for node in cluster.nodes():
+            on_it = cluster.only_on(node["NodeID"])
+            if not ray.get(look.options(scheduling_strategy=on_it).remote(self)):
+                raise UserError(
+                    f"ray.storage: {self.storage} is not shared: "
+                    f"{node['NodeManagerAddress']} does not see what is written there"
+                )
+
+    def _exists(self) -> bool:
+        filesystem, path = self._folder()
+        return filesystem.get_file_info(path).type != FileType.NotFound
 
     def remove(self) -> None:
         """Remove the folder, once the results are safe elsewhere."""
@@ -178,14 +189,13 @@ def train_together(
     """Train on `spec.workers` workers; `show` is called with every epoch whose state is stored.
 
     Raises:
-        UserError: the cluster has no room for the workers, the storage cannot be written, or the
-            training diverged.
+        UserError: the cluster has no room for the workers, the storage cannot be written or is
+            not shared, or the training diverged.
     """
     resources = _resources(spec)
     run.create()
-    here = ray.get_runtime_context().get_node_id()
-    affinity = NodeAffinitySchedulingStrategy(here, soft=False)
-    news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": affinity})
+    here = cluster.only_on(ray.get_runtime_context().get_node_id())
+    news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     # Ray's annotations are still those of the first version of Ray Train.
     trainer = ray.train.torch.TorchTrainer(
         _work,  # type: ignore[arg-type]

@@ -11,13 +11,12 @@ import pytest
 from pipeline_workspace import (
     Running,
     Workspace,
+    cluster_with,
     stage_command,
     succeeded,
     the_error,
     wait_until,
 )
-
-from tasks.cluster import local_cluster
 
 EPOCHS = 4
 TRAIN = ("train", "shapes", "pgd_linf_8")
@@ -28,11 +27,8 @@ Environment = Mapping[str, str | None]
 @pytest.fixture(scope="module")
 def two_cpus() -> Iterator[Environment]:
     """The environment of a cluster with room for two workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 2}')
-        patch.delenv("RAY_ADDRESS", raising=False)
-        with local_cluster() as environment:
-            yield environment
+    with cluster_with(cpus=2) as environment:
+        yield environment
 
 
 def create(root: Path, **values: Any) -> Workspace:

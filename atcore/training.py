@@ -7,9 +7,9 @@ a CPU with the same number of threads, the run that was never interrupted.
 
 Several workers may train one network: each takes its slice of every batch, and they sum their
 gradients. The random numbers are drawn for the whole batch, so that they are those of one worker.
-What differs is batch normalisation, which takes its statistics over a worker's slice, as is usual
-(synchronising them costs a message per layer, on a GPU only); the running statistics are averaged
-after every step, so that all workers attack, validate and save the same network.
+What differs is batch normalisation, which takes its statistics over a worker's slice (torch can
+synchronise them on GPUs only, at the cost of a message per layer and pass); the running statistics
+are averaged after every step, so that all workers attack, validate and save the same network.
 """
 
 import io
@@ -138,6 +138,22 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one worker computes of a batch.
+
+    Attributes:
+        x: float32 images in [0, 1], as the network will see them; y: their labels.
+        counted: how many of them count.
+        batch: the number of images of the whole batch.
+    """
+
+    x: Tensor
+    y: Tensor
+    counted: int
+    batch: int
+
+
 def learning_rate_at(step: int, steps: int, peak: float) -> float:
     """Linear warm-up over the first fifth of the steps, then a cosine to zero."""
     warmup = max(1, round(_WARMUP * steps))
@@ -232,43 +248,41 @@ class Training:
                 return attack.perturb(self.model, x, y, noise)
             return attack.perturb(self.twin.module, x, y, noise)
 
-    def batch(self, train: Split, chosen: Tensor, step: int, part: slice) -> tuple[Tensor, Tensor]:
-        """The given part of a batch as the network will see it."""
+    def batch(self, train: Split, chosen: Tensor, step: int) -> Part:
+        """This worker's part of the chosen images, augmented and attacked."""
+        part, counted = self.workers.share(len(chosen))
         x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
         if self.spec.augment == "crop_flip":
             x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
         if self.spec.attack is None:
-            return x[part], y
+            return Part(x[part], y, counted, len(chosen))
         if self.spec.attack_mode == "eval":
             self.twin.refresh()
         warmup = self.spec.eps_warmup * self.steps
         attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
         noise = self.noise(attack, x, "train/attack", step)
-        return self.attacked(attack, x[part], y, None if noise is None else noise[part]), y
+        x = self.attacked(attack, x[part], y, None if noise is None else noise[part])
+        return Part(x, y, counted, len(chosen))
 
-    def update(
-        self, x: Tensor, y: Tensor, counted: int, weight: float, rate: float
-    ) -> tuple[Tensor, Tensor]:
-        """One step of SGD on this worker's part of a batch.
-
-        Args:
-            counted: how many of the images count.
-            weight: their share of the batch.
+    def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
+        """One step of SGD, the same on all workers.
 
         Returns:
-            The summed loss and the number of correct answers of the counted images, on the device.
+            The summed loss and the number of correct answers of this worker, on the device.
         """
+        weight = part.counted / part.batch
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.autocast():
-            logits = self.model(x)
-        loss = F.cross_entropy(logits.float(), y)
+            logits = self.model(part.x)
+        loss = F.cross_entropy(logits.float(), part.y)
         self.optimizer.zero_grad(set_to_none=True)
         (loss * weight).backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self.workers.sum([*gradients, *(statistic.mul_(weight) for statistic in self.statistics)])
         self.optimizer.step()
-        return loss.detach() * counted, (logits.detach().argmax(1) == y)[:counted].sum()
+        right = logits.detach().argmax(1) == part.y
+        return loss.detach() * part.counted, right[: part.counted].sum()
 
     def validate(self, data: Split, attack: PGD | None) -> float:
         self.twin.refresh()
@@ -295,10 +309,8 @@ class Training:
         self.model.train()
         for index, chosen in enumerate(order.to(self.device).split(spec.batch_size)):
             step = (number - 1) * self.per_epoch + index
-            part, counted = self.workers.share(len(chosen))
-            x, y = self.batch(train, chosen, step, part)
             rate = learning_rate_at(step, self.steps, spec.learning_rate)
-            loss, right = self.update(x, y, counted, counted / len(chosen), rate)
+            loss, right = self.update(self.batch(train, chosen, step), rate)
             losses.append(loss)
             correct.append(right)
             seen += len(chosen)

@@ -71,10 +71,8 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
     """
     run = Training(spec, model_spec(TRAIN), images, torch.device("cpu"), rank)
     run.model.eval()
-    part, counted = run.workers.share(images)
     step = run.steps - 1  # past the warm-up of eps
-    x, y = run.batch(TRAIN, torch.arange(images), step, part)
-    loss, right = run.update(x, y, counted, counted / images, rate=0.1)
+    loss, right = run.update(run.batch(TRAIN, torch.arange(images), step), rate=0.1)
     run.workers.sum([loss])
     run.workers.sum([right])
     return run.model.state_dict(), loss.item(), int(right)

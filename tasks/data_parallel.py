@@ -207,13 +207,12 @@ def train_together(
             use_gpu="GPU" in resources,
             resources_per_worker=resources,
         ),
-        run_config=ray.train.RunConfig(  # type: ignore[call-arg]
+        run_config=ray.train.RunConfig(
             name=run.name,
             storage_path=run.storage,
             failure_config=ray.train.FailureConfig(max_failures=_LOSSES),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             callbacks=[_Observer(news)],  # type: ignore[list-item]
-            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
     fitted = _in_background(trainer.fit, then=lambda: news.put(None))

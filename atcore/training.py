@@ -4,6 +4,12 @@ The data stay on the device as uint8, nothing synchronises inside an epoch, the 
 frozen twin of the network with folded batch normalisation, and every random number is a function
 of (seed, purpose, epoch or step). A run resumed from a checkpoint therefore equals, bit for bit on
 a CPU with the same number of threads, the run that was never interrupted.
+
+Several workers may train one network: each takes its slice of every batch, and they sum their
+gradients. The random numbers are drawn for the whole batch, so that they are those of one worker.
+What differs is batch normalisation, which takes its statistics over a worker's slice (torch can
+synchronise them on GPUs only, at the cost of a message per layer and pass); the running statistics
+are averaged after every step, so that all workers attack, validate and save the same network.
 """
 
 import io
@@ -13,6 +19,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,9 +27,11 @@ from torch import Tensor, nn
 from atcore.attacks import PGD
 from atcore.errors import UserError
 from atcore.folding import FoldedTwin
+from atcore.images.table import ImageTable
 from atcore.models import ModelSpec, build
 from atcore.pixels import crop_flip, to_pixels
 from atcore.rng import stream_key
+from atcore.workers import Workers
 
 # Share of the steps over which the learning rate rises, before it falls to zero.
 _WARMUP = 0.2
@@ -56,6 +65,8 @@ class TrainingSpec:
         threads: CPU threads; part of the computation, since sums depend on it.
         stop_at_accuracy: stop as soon as the clean validation accuracy reaches this value.
         seed: of initialisation, order, augmentation and attack.
+        workers: processes that share every batch; part of the computation, since batch
+            normalisation sees the slice of one worker.
     """
 
     epochs: int
@@ -72,6 +83,7 @@ class TrainingSpec:
     threads: int
     stop_at_accuracy: float | None
     seed: int
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -116,8 +128,30 @@ class Split:
     images: Tensor
     labels: Tensor
 
+    @staticmethod
+    def of(table: ImageTable) -> "Split":
+        """The images and labels of a table, copied."""
+        labels = torch.from_numpy(table.labels.astype(np.int64))
+        return Split(torch.from_numpy(table.images.copy()), labels)
+
     def to(self, device: torch.device) -> "Split":
         return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one worker computes of a batch.
+
+    Attributes:
+        x: float32 images in [0, 1], as the network will see them; y: their labels.
+        counted: how many of them count.
+        batch: the number of images of the whole batch.
+    """
+
+    x: Tensor
+    y: Tensor
+    counted: int
+    batch: int
 
 
 def learning_rate_at(step: int, steps: int, peak: float) -> float:
@@ -141,13 +175,19 @@ def torch_rng(
 
 
 class Training:
-    """The mutable state of one training run."""
+    """The mutable state of one training run, the same on all its workers between two steps."""
 
     def __init__(
-        self, spec: TrainingSpec, model_spec: ModelSpec, images: int, device: torch.device
+        self,
+        spec: TrainingSpec,
+        model_spec: ModelSpec,
+        images: int,
+        device: torch.device,
+        rank: int = 0,
     ) -> None:
         torch.set_num_threads(spec.threads)
         self.spec, self.device = spec, device
+        self.workers = Workers(rank, spec.workers)
         self.per_epoch = math.ceil(images / spec.batch_size)
         self.steps = spec.epochs * self.per_epoch
         with torch.random.fork_rng(devices=[]):
@@ -165,6 +205,12 @@ class Training:
         self.twin = FoldedTwin(
             self.model, torch.bfloat16 if spec.precision == "bf16" else torch.float32
         )
+        self.statistics: list[Tensor] = []
+        for module in self.model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                self.statistics += [module.running_mean, module.running_var]
 
     def autocast(self) -> AbstractContextManager[Any]:
         enabled = self.spec.precision == "bf16"
@@ -189,51 +235,68 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         return state["finished"]
 
-    def attacked(self, attack: PGD, x: Tensor, y: Tensor, purpose: str, *index: int) -> Tensor:
-        noise = None
-        if attack.random_start:
-            generator = torch_rng(self.spec.seed, purpose, *index, device=self.device)
-            noise = torch.empty_like(x).normal_(generator=generator)
+    def noise(self, attack: PGD, x: Tensor, purpose: str, index: int) -> Tensor | None:
+        """What the attack starts from on a batch of images."""
+        if not attack.random_start:
+            return None
+        generator = torch_rng(self.spec.seed, purpose, index, device=self.device)
+        return torch.empty_like(x).normal_(generator=generator)
+
+    def attacked(self, attack: PGD, x: Tensor, y: Tensor, noise: Tensor | None) -> Tensor:
         with self.autocast():
             if self.spec.attack_mode == "train" and self.model.training:
                 return attack.perturb(self.model, x, y, noise)
             return attack.perturb(self.twin.module, x, y, noise)
 
-    def batch(self, train: Split, chosen: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        x, y = to_pixels(train.images[chosen]), train.labels[chosen]
+    def batch(self, train: Split, chosen: Tensor, step: int) -> Part:
+        """This worker's part of the chosen images, augmented and attacked."""
+        part, counted = self.workers.share(len(chosen))
+        x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
         if self.spec.augment == "crop_flip":
             x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
-        if self.spec.attack is not None:
-            if self.spec.attack_mode == "eval":
-                self.twin.refresh()
-            warmup = self.spec.eps_warmup * self.steps
-            attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
-            x = self.attacked(attack, x, y, "train/attack", step)
-        return x, y
+        if self.spec.attack is None:
+            return Part(x[part], y, counted, len(chosen))
+        if self.spec.attack_mode == "eval":
+            self.twin.refresh()
+        warmup = self.spec.eps_warmup * self.steps
+        attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
+        noise = self.noise(attack, x, "train/attack", step)
+        x = self.attacked(attack, x[part], y, None if noise is None else noise[part])
+        return Part(x, y, counted, len(chosen))
 
-    def update(self, x: Tensor, y: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        """One step of SGD; the summed loss and the number of correct answers, on the device."""
+    def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
+        """One step of SGD, the same on all workers.
+
+        Returns:
+            The summed loss and the number of correct answers of this worker, on the device.
+        """
+        weight = part.counted / part.batch
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.autocast():
-            logits = self.model(x)
-        loss = F.cross_entropy(logits.float(), y)
+            logits = self.model(part.x)
+        loss = F.cross_entropy(logits.float(), part.y)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss * weight).backward()
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.workers.sum([*gradients, *(statistic.mul_(weight) for statistic in self.statistics)])
         self.optimizer.step()
-        return loss.detach() * len(y), (logits.detach().argmax(1) == y).sum()
+        right = logits.detach().argmax(1) == part.y
+        return loss.detach() * part.counted, right[: part.counted].sum()
 
     def validate(self, data: Split, attack: PGD | None) -> float:
         self.twin.refresh()
         self.model.eval()
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for start in range(0, len(data.labels), _VALIDATION_BATCH):
+        batches = range(0, len(data.labels), _VALIDATION_BATCH)
+        for start in batches[self.workers.rank :: self.workers.count]:
             part = slice(start, start + _VALIDATION_BATCH)
             x, y = to_pixels(data.images[part]), data.labels[part]
             if attack is not None:
-                x = self.attacked(attack, x, y, "validate/attack", start)
+                x = self.attacked(attack, x, y, self.noise(attack, x, "validate/attack", start))
             with torch.no_grad(), self.autocast():
                 correct += (self.twin.module(x).argmax(1) == y).sum()
+        self.workers.sum([correct])
         self.model.train()
         return correct.item() / len(data.labels)
 
@@ -246,17 +309,19 @@ class Training:
         self.model.train()
         for index, chosen in enumerate(order.to(self.device).split(spec.batch_size)):
             step = (number - 1) * self.per_epoch + index
-            x, y = self.batch(train, chosen, step)
             rate = learning_rate_at(step, self.steps, spec.learning_rate)
-            loss, right = self.update(x, y, rate)
+            loss, right = self.update(self.batch(train, chosen, step), rate)
             losses.append(loss)
             correct.append(right)
-            seen += len(y)
+            seen += len(chosen)
             if spec.stop_at_accuracy is not None and (index + 1) % check_every == 0:
                 reached = self.validate(validation, None) >= spec.stop_at_accuracy
                 if reached:
                     break
-        finite = torch.stack(losses).isfinite()
+        loss_sums, correct_sum = torch.stack(losses), torch.stack(correct).sum()
+        self.workers.sum([loss_sums])
+        self.workers.sum([correct_sum])
+        finite = loss_sums.isfinite()
         # The last update of the epoch has no loss yet that would show what became of the weights.
         finite[-1] &= all(bool(p.isfinite().all()) for p in self.model.parameters())
         if not finite.all():
@@ -270,8 +335,8 @@ class Training:
             robust = self.validate(validation, spec.validation_attack)
         result = Epoch(
             number,
-            torch.stack(losses).sum().item() / seen,
-            torch.stack(correct).sum().item() / seen,
+            loss_sums.sum().item() / seen,
+            correct_sum.item() / seen,
             self.validate(validation, None),
             robust,
         )
@@ -296,17 +361,22 @@ def train(
     *,
     checkpoint: bytes | None = None,
     device: torch.device | str = "cpu",
+    rank: int = 0,
 ) -> Iterator[Progress]:
     """Train a network, yielding after every epoch; the last item has `finished` set.
+
+    Where `spec.workers` is more than one, each of them calls this with its rank and otherwise the
+    same arguments, and all get the same results and errors.
 
     Args:
         checkpoint: of an earlier, interrupted run with the same arguments; training goes on from
             it. A checkpoint of a finished run yields at once.
+        rank: of this process in torch.distributed's default process group.
 
     Raises:
         TrainingDivergedError: the loss is NaN or infinite; names epoch and step.
     """
-    run = Training(spec, model_spec, len(train_split.labels), torch.device(device))
+    run = Training(spec, model_spec, len(train_split.labels), torch.device(device), rank)
     if checkpoint is not None:
         finished = run.restore(checkpoint)
         if finished is not None:

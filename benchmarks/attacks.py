@@ -52,7 +52,7 @@ def _ours(spec: TrainingSpec, model: ModelSpec, data: Split) -> Callable[[], Non
     everything = torch.arange(len(data.labels))
 
     def step() -> None:
-        training.update(*training.batch(data, everything, step=0), rate=0.01)
+        training.update(training.batch(data, everything, step=0), rate=0.01)
 
     return step
 

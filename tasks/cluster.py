@@ -6,7 +6,7 @@
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import AuthenticationError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import atcore
 import tasks
@@ -74,7 +75,8 @@ def connect() -> Iterator[None]:
         {"address": address} if address else {"address": "local", "include_dashboard": False}
     )
     try:
-        ray.init(logging_level=logging.ERROR, runtime_env=runtime, **options)
+        # Workers give results and errors back as values; what they print stays in Ray's logs.
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env=runtime, **options)
     except (ConnectionError, AuthenticationError) as error:
         raise UserError(
             f"RAY_ADDRESS: the cluster at {address} refused the connection; "
@@ -91,6 +93,16 @@ def connect() -> Iterator[None]:
         ray.shutdown()
 
 
+def nodes() -> list[dict[str, Any]]:
+    """The nodes that are alive, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def only_on(node: str) -> NodeAffinitySchedulingStrategy:
+    """The scheduling strategy of what has to run on the node of that id."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
 def gpus() -> int:
     """GPUs of one task: one where the cluster has any."""
     return 1 if ray.cluster_resources().get("GPU", 0) else 0
@@ -98,8 +110,16 @@ def gpus() -> int:
 
 def cpus(wanted: int) -> int:
     """As many CPUs as wanted, or all that the largest node has."""
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return max(1, min(wanted, int(max(nodes, default=1))))
+    most = max((node["Resources"].get("CPU", 0) for node in nodes()), default=1)
+    return max(1, min(wanted, int(most)))
+
+
+def room(resources: Mapping[str, int]) -> int:
+    """How many tasks that each take these resources run at once on a cluster without other work."""
+    return sum(
+        min(int(node["Resources"].get(name, 0) // each) for name, each in resources.items())
+        for node in nodes()
+    )
 
 
 @contextmanager

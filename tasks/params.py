@@ -25,6 +25,8 @@ PARAMS = Path("params.yaml")
 
 # What the prediction tables call images that no variant has changed.
 _RESERVED = {"clean", "pgd_linf", "pgd_l2"}
+# What `ray.storage` has to be.
+_SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
 
 def _fraction(value: Any) -> Any:
@@ -119,12 +121,23 @@ class Method(_Section):
     weight_decay: NonNegative
     attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
     stop_at: str | None = None
+    workers: Count = 1
 
 
 class Training(_Section):
     attack_mode: Literal["eval", "train"]
     eps_warmup: Share
     validation_steps: Count
+
+
+def _storage(value: Any) -> Any:
+    if isinstance(value, str) and not value.startswith("/") and "://" not in value:
+        raise ValueError(f"{value!r} is not allowed; give {_SHARED}")
+    return value
+
+
+class Ray(_Section):
+    storage: Annotated[str | None, BeforeValidator(_storage)]
 
 
 class StyleVariant(_Section):
@@ -171,6 +184,7 @@ class Params(_Section):
     variant: dict[str, Variant]
     evaluate: Evaluate
     salience: Salience
+    ray: Ray
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -199,6 +213,12 @@ class Params(_Section):
                 raise ValueError(
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
                     f"name one of run.methods: {', '.join(self.run.methods)}"
+                )
+        for name, method in self.method.items():
+            if method.workers > 1 and self.ray.storage is None:
+                raise ValueError(
+                    f"ray.storage: null is not allowed while method.{name}.workers is "
+                    f"{method.workers}; give {_SHARED}"
                 )
         return self
 

@@ -1,20 +1,20 @@
 """Stage `train` (and `train_control`): train one method on one dataset.
 
-The training runs as one Ray task that streams its state back after every epoch. The driver keeps
-it in a checkpoint outside DVC's outs, keyed by everything the result depends on, so that a killed
-stage or a lost worker goes on from the last epoch.
+One worker trains in a plain Ray task that streams its state back after every epoch. The driver
+keeps it in a checkpoint outside DVC's outs, keyed by everything the result depends on, so that a
+killed stage or a lost worker goes on from the last epoch. Several workers train with Ray Train,
+which does the same with a storage that all nodes share (`tasks.data_parallel`).
 """
 
 import csv
 import hashlib
 import inspect
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 import torch
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
@@ -25,6 +25,7 @@ import atcore.models
 import atcore.pixels
 import atcore.rng
 import atcore.training
+import atcore.workers
 from atcore.files import write_bytes, write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
@@ -44,7 +45,15 @@ from tasks.progress import track
 
 _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 _ATTEMPTS = 3
-_CODE = (atcore.training, atcore.attacks, atcore.folding, atcore.models, atcore.pixels, atcore.rng)
+_CODE = (
+    atcore.training,
+    atcore.attacks,
+    atcore.folding,
+    atcore.models,
+    atcore.pixels,
+    atcore.rng,
+    atcore.workers,
+)
 
 
 def _training_spec(settings: params.Params, dataset: str, method: str) -> TrainingSpec:
@@ -67,23 +76,19 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         threads=data.threads,
         stop_at_accuracy=target,
         seed=settings.run.seed,
+        workers=chosen.workers,
     )
 
 
-def _split(images: ImageTable) -> Split:
-    labels = torch.from_numpy(images.labels.astype(np.int64))
-    return Split(torch.from_numpy(images.images.copy()), labels)
-
-
-def _checkpoint_path(spec: TrainingSpec, model: ModelSpec, files: list[Path]) -> Path:
-    """Named by everything that decides the result: parameters, data, code and torch itself."""
+def _run_name(spec: TrainingSpec, model: ModelSpec, files: list[Path]) -> str:
+    """A hash of everything that decides the result: parameters, data, code and torch itself."""
     key = hashlib.sha256(repr((spec, model, torch.__version__)).encode())
     for file in files:
         with file.open("rb") as stream:
             key.update(hashlib.file_digest(stream, "sha256").digest())
     for module in _CODE:
         key.update(inspect.getsource(module).encode())
-    return paths.CHECKPOINTS / f"{key.hexdigest()}.pt"
+    return key.hexdigest()
 
 
 def _train_remotely(
@@ -94,7 +99,7 @@ def _train_remotely(
     checkpoint: bytes | None,
 ) -> Iterator[Progress]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    splits = (_split(train_images), _split(validation_images))
+    splits = (Split.of(train_images), Split.of(validation_images))
     yield from train(spec, model, *splits, checkpoint=checkpoint, device=device)
 
 
@@ -125,6 +130,19 @@ def _epochs(
             print(f"lost the worker ({type(error).__name__}); going on from the last epoch")
         else:
             return
+
+
+def _train_alone(
+    spec: TrainingSpec,
+    model: ModelSpec,
+    train_images: ImageTable,
+    validation_images: ImageTable,
+    saved: Path,
+    show: Callable[[Epoch], None],
+) -> Progress:
+    for progress in _epochs(spec, model, train_images, validation_images, saved):
+        show(progress.history[-1])
+    return progress
 
 
 def _curve(history: tuple[Epoch, ...]) -> str:
@@ -168,12 +186,28 @@ def main(dataset: str, method: str) -> None:
         std=std,
     )
     spec = _training_spec(settings, dataset, method)
-    saved = _checkpoint_path(spec, model, files)
+    name = _run_name(spec, model, files)
     with cluster.connect(), track(f"train {dataset} {method}", spec.epochs) as advance:
         done = 0
-        for progress in _epochs(spec, model, train_images, validation_images, saved):
-            advance(len(progress.history) - done, _detail(progress.history[-1]))
-            done = len(progress.history)
+
+        def show(epoch: Epoch) -> None:
+            nonlocal done
+            advance(epoch.number - done, _detail(epoch))
+            done = epoch.number
+
+        data = (train_images, validation_images)
+        if spec.workers > 1:
+            # A second that the runs without it save.
+            from tasks.data_parallel import SharedRun, train_together  # noqa: PLC0415
+
+            assert settings.ray.storage is not None
+            run = SharedRun(settings.ray.storage, name)
+            progress = train_together(spec, model, *data, run, show)
+            forget = run.remove
+        else:
+            saved = paths.CHECKPOINTS / f"{name}.pt"
+            progress = _train_alone(spec, model, *data, saved, show)
+            forget = saved.unlink
     _explain_end(progress, spec)
     kept = progress.history[:-1] if progress.finished == "collapse" else progress.history
     summary = {
@@ -187,7 +221,7 @@ def main(dataset: str, method: str) -> None:
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method), _curve(progress.history))
     trained.write(dataset, method, model, weights, summary)
-    saved.unlink()
+    forget()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A small copy of the project, driven from outside as a user does: dvc and `python -m tasks.X`."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +19,8 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 import yaml
+
+from tasks.local_cluster import local_cluster
 
 Found = TypeVar("Found")
 
@@ -256,6 +260,19 @@ class Workspace:
             except psutil.Error:
                 continue
         return [process for process in found if process.is_running()]
+
+
+@contextmanager
+def cluster_with(cpus: int) -> Iterator[dict[str, str]]:
+    """A cluster whose only node has that many CPUs; yields the environment of its clients."""
+    resources = "RAY_OVERRIDE_RESOURCES"
+    with ExitStack() as stack:
+        # For this cluster alone: another may be started before this one ends.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(resources, json.dumps({"CPU": cpus}))
+            patch.delenv("RAY_ADDRESS", raising=False)
+            environment = stack.enter_context(local_cluster())
+        yield {name: value for name, value in environment.items() if name != resources}
 
 
 def stage_command(stage: str, *arguments: str) -> list[str]:

@@ -148,6 +148,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (RATE, math.nan, "nan", "finite"),
     (RATE, 0, "0", "greater than 0"),
     ("method.standard.momentum", 1, "1", "less than 1"),
+    ("method.standard.workers", 0, "0", "greater than or equal to 1"),
+    ("method.standard.workers", 1.5, "1.5", "integer"),
     ("method.standard.weight_decay", -5e-4, "-0.0005", "greater than or equal to 0"),
     (f"{TRAINING}.epochs", 0, "0", "greater than or equal to 1"),
     (f"{TRAINING}.epochs", 2.5, "2.5", "integer"),
@@ -173,6 +175,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("evaluate.robustness.1.eps", -1, "-1", "greater than or equal to 0"),
     ("evaluate.shard", 0, "0", "greater than or equal to 1"),
     ("salience.smooth_samples", 0, "0", "greater than or equal to 1"),
+    ("ray.storage", "storage", "'storage'", "an absolute path that all nodes share, or s3://"),
+    ("ray.storage", 1, "1", "string"),
 ]
 
 
@@ -270,6 +274,18 @@ def test_a_control_whose_reference_is_not_run_is_refused(path: Path) -> None:
     message = message_of(path)
     assert message.startswith("method.underfit.stop_at: 'pgd_linf_8' ")
     assert "standard, fgsm_8" in message
+
+
+def test_several_workers_need_a_storage_that_all_nodes_share(path: Path) -> None:
+    workers = ("method.pgd_linf_8.workers", 2)
+    path.write_text(yaml.safe_dump(changed(workers), sort_keys=False))
+    message = message_of(path)
+    assert message.startswith("ray.storage: null is not allowed while method.pgd_linf_8.workers ")
+    assert "s3://bucket/prefix" in message
+    for storage in ("/mnt/shared", "s3://bucket/prefix"):
+        params = load_changed(path, workers, ("ray.storage", storage))
+        assert params.method["pgd_linf_8"].workers == 2
+        assert params.ray.storage == storage
 
 
 NO_PARAMS = {

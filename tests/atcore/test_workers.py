@@ -1,0 +1,121 @@
+"""Several workers that train one network: the same steps as one worker, the same bits on each."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+from atcore_samples import model_spec, shapes_table, split_of, training_spec
+from torch import Tensor
+
+from atcore.attacks import PGD, Linf
+from atcore.models import weights_to_bytes
+from atcore.training import Training, TrainingDivergedError, TrainingSpec, train, trained_weights
+from atcore.workers import Workers
+
+TABLE = shapes_table(77)
+TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 50))), split_of(TABLE.rows(slice(50, 77)))
+ATTACK = PGD(threat=Linf(4 / 255), step_size=2 / 255, steps=2)
+# 50 images in batches of 7: unequal parts, and a last batch of one image.
+SPEC = training_spec(
+    epochs=2,
+    batch_size=7,
+    attack=ATTACK,
+    eps_warmup=0.3,
+    validation_attack=ATTACK,
+    augment="crop_flip",
+)
+
+
+# --- shares ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("items", [1, 2, 3, 7, 64])
+def test_every_item_counts_once_and_no_worker_is_without_one(items: int, count: int) -> None:
+    shares = [Workers(rank, count).share(items) for rank in range(count)]
+    parts = [list(range(items))[part] for part, _ in shares]
+    counted = [part[:number] for part, (_, number) in zip(parts, shares, strict=True)]
+    assert [item for part in counted for item in part] == list(range(items))
+    assert all(parts)
+    sizes = [len(part) for part in counted]
+    assert max(sizes) - min(sizes) <= 1
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+def _member(rank: int, count: int, folder: Path, work: Callable[[int], Any]) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
+    )
+    torch.save(work(rank), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def together(count: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
+    """What `work(rank)` returns in each of `count` processes that can talk to each other."""
+    torch.multiprocessing.spawn(_member, (count, folder, work), count)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(count)]
+
+
+def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tensor], float, int]:
+    """Weights, summed loss and right answers after one attacked step on the first images.
+
+    Batch normalisation, whose statistics are those of one worker's part, is left in eval mode.
+    """
+    run = Training(spec, model_spec(TRAIN), images, torch.device("cpu"), rank)
+    run.model.eval()
+    step = run.steps - 1  # past the warm-up of eps
+    loss, right = run.update(run.batch(TRAIN, torch.arange(images), step), rate=0.1)
+    run.workers.sum([loss])
+    run.workers.sum([right])
+    return run.model.state_dict(), loss.item(), int(right)
+
+
+@pytest.mark.parametrize(("images", "count"), [(7, 2), (1, 2)], ids=["unequal", "one image"])
+def test_a_step_of_two_workers_is_the_step_of_one(tmp_path: Path, images: int, count: int) -> None:
+    weights, loss, right = one_step(SPEC, images, 0)
+    spec = replace(SPEC, workers=count)
+    for their_weights, their_loss, their_right in together(
+        count, tmp_path, partial(one_step, spec, images)
+    ):
+        assert their_loss == pytest.approx(loss, rel=1e-5)
+        assert their_right == right
+        for name, tensor in weights.items():
+            torch.testing.assert_close(their_weights[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def whole_and_resumed(rank: int) -> tuple[Any, ...]:
+    """Histories and weights of an uninterrupted run and of one resumed after its first epoch."""
+    spec = replace(SPEC, workers=2)
+    data = (model_spec(TRAIN), TRAIN, VALIDATION)
+    first, last = train(spec, *data, rank=rank)
+    (resumed,) = train(spec, *data, rank=rank, checkpoint=first.checkpoint)
+    stopped = [*train(replace(spec, stop_at_accuracy=0.0), *data, rank=rank)]
+    with pytest.raises(TrainingDivergedError) as diverged:
+        list(train(replace(spec, learning_rate=1e30), *data, rank=rank))
+    ends = [
+        (
+            progress.history,
+            weights_to_bytes(trained_weights(progress.checkpoint, model_spec(TRAIN))),
+        )
+        for progress in (last, resumed, stopped[-1])
+    ]
+    return (*ends, stopped[-1].finished, str(diverged.value))
+
+
+def test_workers_agree_on_weights_history_and_end_also_after_an_interruption(
+    tmp_path: Path,
+) -> None:
+    first, second = together(2, tmp_path, whole_and_resumed)
+    assert first == second
+    whole, resumed, _, finished, error = first
+    assert whole == resumed
+    assert finished == "accuracy"
+    assert "epoch 1, step " in error

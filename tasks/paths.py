@@ -17,13 +17,18 @@ def dataset_info(dataset: str) -> Path:
 
 
 def model(dataset: str, method: str) -> Path:
-    """Folder of model.safetensors, model.json and training.json."""
+    """Folder of model.safetensors and model.json."""
     return Path("models", dataset, method)
 
 
 def curve(dataset: str, method: str) -> Path:
     """Learning curve, a CSV file with one row per epoch."""
     return Path("curves", dataset, f"{method}.csv")
+
+
+def training(dataset: str, method: str) -> Path:
+    """How the training ended: numbers in JSON, which DVC shows as metrics."""
+    return Path("curves", dataset, f"{method}.json")
 
 
 def variant(dataset: str, name: str) -> Path:

@@ -42,7 +42,7 @@ def _suffix(settings: Params, method: str) -> str:
 def _network(settings: Params, dataset: str, method: str) -> Network:
     chosen = settings.method[method]
     suffix = _suffix(settings, method)
-    training = _existing(paths.model(dataset, method) / "training.json", f"train{suffix}")
+    training = _existing(paths.training(dataset, method), f"train{suffix}")
     curve = _existing(paths.curve(dataset, method), f"train{suffix}")
     maps = _existing(paths.salience(dataset, method) / "maps.safetensors", f"salience{suffix}")
     return Network(

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import inspect
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -220,7 +221,8 @@ def main(dataset: str, method: str) -> None:
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method), _curve(progress.history))
-    trained.write(dataset, method, model, weights, summary)
+    write_text(paths.training(dataset, method), json.dumps(summary, indent=2) + "\n")
+    trained.write(dataset, method, model, weights)
     forget()
 
 

@@ -1,7 +1,6 @@
 """A trained model on disk: what `train` leaves for the stages after it."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from atcore.errors import UserError
@@ -9,7 +8,7 @@ from atcore.files import replacing
 from atcore.models import ModelSpec
 from tasks import paths
 
-WEIGHTS, SPEC, TRAINING = "model.safetensors", "model.json", "training.json"
+WEIGHTS, SPEC = "model.safetensors", "model.json"
 
 
 def _bytes(path: Path, stage: str) -> bytes:
@@ -19,15 +18,12 @@ def _bytes(path: Path, stage: str) -> bytes:
         raise UserError(f"{path}: no such file; run the stage {stage} first") from error
 
 
-def write(
-    dataset: str, method: str, spec: ModelSpec, weights: bytes, summary: Mapping[str, object]
-) -> None:
-    """Write the folder of a trained model atomically; `summary` says how training ended."""
+def write(dataset: str, method: str, spec: ModelSpec, weights: bytes) -> None:
+    """Write the folder of a trained model atomically."""
     with replacing(paths.model(dataset, method)) as folder:
         folder.mkdir()
         (folder / WEIGHTS).write_bytes(weights)
         (folder / SPEC).write_text(spec.to_json())
-        (folder / TRAINING).write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def read(dataset: str, method: str) -> tuple[ModelSpec, bytes]:
@@ -39,5 +35,5 @@ def read(dataset: str, method: str) -> tuple[ModelSpec, bytes]:
 
 def validation_accuracy(dataset: str, method: str) -> float:
     """Clean validation accuracy that a method reached."""
-    text = _bytes(paths.model(dataset, method) / TRAINING, "train")
+    text = _bytes(paths.training(dataset, method), "train")
     return float(json.loads(text)["validation_accuracy"])

@@ -16,7 +16,7 @@ from atcore.report.records import Results
 
 @dataclass(frozen=True)
 class Training:
-    """How the training of one network ended, as in training.json.
+    """How the training of one network ended, as `train` writes it.
 
     Attributes:
         finished: `epochs`, `accuracy` (stopped at the target) or `collapse`.

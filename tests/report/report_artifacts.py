@@ -99,9 +99,8 @@ def _write_method(method: str) -> None:
         "validation_accuracy": 0.75,
         "validation_robust_accuracy": 0.5 if adversarial else None,
     }
-    paths.model("shapes", method).mkdir(parents=True)
-    (paths.model("shapes", method) / "training.json").write_text(json.dumps(training))
     paths.curve("shapes", method).parent.mkdir(parents=True, exist_ok=True)
+    paths.training("shapes", method).write_text(json.dumps(training))
     robust = "0.5" if adversarial else ""
     paths.curve("shapes", method).write_text(
         "epoch,loss,accuracy,validation_accuracy,validation_robust_accuracy\n"

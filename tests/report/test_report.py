@@ -115,7 +115,7 @@ def test_an_old_report_is_replaced_as_a_whole(workspace: Path) -> None:
     [
         (paths.dataset_info("shapes"), "prepare"),
         (paths.predictions("shapes", "standard"), "evaluate"),
-        (paths.model("shapes", NAUGHTY) / "training.json", "train"),
+        (paths.training("shapes", NAUGHTY), "train"),
         (paths.curve("shapes", "underfit"), "train_control"),
         (paths.salience("shapes", NAUGHTY) / "maps.safetensors", "salience"),
         (paths.predictions("shapes", "underfit"), "evaluate_control"),

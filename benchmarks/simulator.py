@@ -4,8 +4,9 @@
 
 A discrete-event simulation of a flow run. A stage takes its turn, in order, at
 
-    the driver's cores (start of its process), the driver's network (inputs to the nodes, results
-    back), a GPU, and DVC's lock (hashing its outputs, and an entry in dvc.lock);
+    the flow's process (Prefect's engine), the driver's cores (start of the stage's process), the
+    driver's network (inputs to the nodes, results back), a GPU, and DVC's lock (hashing its
+    outputs, and an entry in dvc.lock);
 
 it holds one of `jobs` places meanwhile, one per GPU. What the flow itself costs is measured first,
 on this machine, and the simulation is checked against flow runs that were not used to measure it.
@@ -14,6 +15,7 @@ How long a stage computes on a GPU is an assumption, printed with the table: see
 
 import argparse
 import heapq
+import math
 import os
 import subprocess
 import sys
@@ -27,10 +29,12 @@ from statistics import median
 
 from benchmarks.flow import flow, independent, prefect_server, repository
 from flows.pipeline import Pipeline
-from flows.schedule import Schedule
+from flows.schedule import Schedule, makespan
 from tasks.local_cluster import local_cluster
 
 MEGABYTE = 1e6
+# Busier than this, a resource is what limits.
+_SATURATED = 0.8
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,26 @@ class Costs:
     """What a run costs beside the computation; seconds and bytes.
 
     Attributes:
+        run: of a flow run without stages.
+        task: that the flow's process spends on a stage, one at a time.
         lock, lock_per_stage: that a stage holds DVC's lock, with an empty and per stage in a
             filled dvc.lock (which is written as a whole).
         hashing: bytes per second of outputs, under the lock.
         start: CPU time of the process that drives a stage.
         cores: of the driver's machine.
         network: bytes per second of the driver's machine.
+        store: bytes of objects that Ray holds in the memory of the driver's machine.
     """
 
+    run: float
+    task: float
     lock: float
     lock_per_stage: float
     hashing: float
     start: float
     cores: int
     network: float
+    store: float
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,27 @@ class _Servers:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Total seconds, and the share of them that each resource was busy."""
+    """Total seconds, what they would be at best, and what was busy for which share of them.
+
+    Attributes:
+        chain: seconds of the longest chain of stages, each at once after the one before.
+        in_flight: the most bytes that stages running at once had read or written, which lie in
+            the object store.
+    """
 
     seconds: float
+    chain: float
+    in_flight: float
     busy: Mapping[str, float]
+
+    def limit(self, costs: Costs) -> str:
+        """What to have more of, in words."""
+        if self.in_flight > costs.store:
+            return f"the object store ({self.in_flight / 1e9:.0f} GB at once)"
+        name, share = max(self.busy.items(), key=lambda item: item[1])
+        if share < _SATURATED and self.chain > _SATURATED * self.seconds:
+            return "the longest chain of stages"
+        return f"{name} ({share:.0%})"
 
 
 def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
@@ -93,30 +120,35 @@ def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
         {name: work.after for name, work in works.items()},
         {name: work.seconds for name, work in works.items()},
     )
-    cores, network, lock = _Servers(costs.cores), _Servers(1), _Servers(1)
-    steps = ("start", "send", "compute", "receive", "finish")
+    engine, network, lock = _Servers(1), _Servers(1), _Servers(1)
+    cores = _Servers(costs.cores)
+    steps = ("task", "start", "send", "compute", "receive", "finish")
     events: list[tuple[float, int, str]] = []
-    running, recorded, now, computing = 0, 0, 0.0, 0.0
+    running, recorded, now, bytes_now, most_bytes = 0, 0, 0.0, 0.0, 0.0
     while True:
         while running < gpus and (name := schedule.next()) is not None:
             heapq.heappush(events, (now, 0, name))
             running += 1
+            bytes_now += works[name].reads + works[name].writes
+            most_bytes = max(most_bytes, bytes_now)
         if not events:
             break
         now, step, name = heapq.heappop(events)
         work = works[name]
         if step == len(steps):
             running -= 1
+            bytes_now -= work.reads + work.writes
             schedule.done(name)
             continue
         match steps[step]:
+            case "task":
+                end = engine.serve(now, costs.task)
             case "start":
                 end = cores.serve(now, costs.start)
             case "send":
                 end = network.serve(now, work.reads / costs.network)
             case "compute":
                 end = now + work.seconds
-                computing += work.seconds
             case "receive":
                 end = network.serve(now, work.writes / costs.network)
             case _:
@@ -124,15 +156,23 @@ def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
                 end = lock.serve(now, entry + work.writes / costs.hashing)
                 recorded += 1
         heapq.heappush(events, (end, step + 1, name))
+    total = now + costs.run
     hashing = sum(work.writes for work in works.values()) / costs.hashing
     busy = {
-        "GPUs": computing / gpus,
+        "GPUs": sum(work.seconds for work in works.values()) / gpus,
+        "the flow's process": engine.busy,
         "DVC's lock": lock.busy - hashing,
         "hashing": hashing,
         "the driver's network": network.busy,
         "the driver's cores": cores.busy / costs.cores,
     }
-    return Predicted(now, {name: seconds / now for name, seconds in busy.items()})
+    chain = makespan(
+        {name: work.after for name, work in works.items()},
+        {name: work.seconds for name, work in works.items()},
+        len(works),
+    )
+    shares = {name: seconds / total for name, seconds in busy.items()}
+    return Predicted(total, chain, most_bytes, shares)
 
 
 # --- the paper's comparison -----------------------------------------------------------------------
@@ -174,12 +214,11 @@ ATTACK_STEPS = {
     **{f"pgd_l2_{eps}": 10 for eps in (4, 8, 12)},
 }
 LEVELS = {"stylized": 1, "saturated": 5, "patch_shuffled": 3, "cue_conflict": 1}
-SEEDS = 3
 _MODEL = 45 * MEGABYTE
 _PREDICTION = 100
 
 
-def paper(gpu: Gpu) -> dict[str, Work]:
+def paper(gpu: Gpu, seeds: int) -> dict[str, Work]:
     """Stages of all datasets, methods and seeds; a pass backward costs two passes forward."""
     works: dict[str, Work] = {}
     for dataset, data in DATASETS.items():
@@ -197,7 +236,7 @@ def paper(gpu: Gpu) -> dict[str, Work]:
                 writes=levels * test_bytes,
             )
         sets = 1 + sum(LEVELS.values())
-        for seed in range(SEEDS):
+        for seed in range(seeds):
             for method, steps in ATTACK_STEPS.items():
                 model = f"{dataset} {method} {seed}"
                 passes = 3 + 2 * steps
@@ -254,24 +293,31 @@ def _hashing(folder: Path, size: int) -> float:
         return size / (time.perf_counter() - started)
 
 
-def measure(folder: Path, network: float) -> Costs:
-    """The flow's own costs on this machine."""
+def measure(folder: Path) -> Costs:
+    """The flow's own costs on this machine; needs the Prefect server."""
     count = 100
     seconds = list(_step_seconds(folder / "steps", count))
     # A line through the medians of the first and the last quarter.
     quarter = count // 4
     first, last = median(seconds[:quarter]), median(seconds[-quarter:])
     slope = max(0.0, (last - first) / (count - quarter))
+    lock = first - slope * quarter / 2
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import tasks.train"], check=True)
     start = time.perf_counter() - started
+    few = 40
+    root = repository(folder / "few", independent(few, "true"))
+    whole, empty = flow(root, jobs=1)[1], flow(root)[1]
     return Costs(
-        lock=first - slope * quarter / 2,
+        run=empty,
+        task=max(0.0, (whole - empty) / few - lock - slope * few / 2),
+        lock=lock,
         lock_per_stage=slope,
         hashing=_hashing(folder / "hash", int(500 * MEGABYTE)),
         start=start,
         cores=os.cpu_count() or 1,
-        network=network,
+        network=math.inf,
+        store=math.inf,
     )
 
 
@@ -299,30 +345,29 @@ def check(folder: Path, costs: Costs, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--network", type=float, default=1.25e9, help="bytes/s of the driver")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "prefect").mkdir()
-        costs = measure(folder, options.network)
-        print(costs)
         os.environ["PREFECT_API_URL"] = stack.enter_context(prefect_server(folder / "prefect"))
         os.environ.update(stack.enter_context(local_cluster()))
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        costs = measure(folder)
+        print(costs)
         check(folder, costs, options.rounds)
-    gpu = Gpu()
-    works = paper(gpu)
-    # A driver of the size that such a cluster has.
-    costs = replace(costs, cores=32)
-    total = sum(work.seconds for work in works.values())
-    print(f"{gpu}, {costs}\n{len(works)} stages, {total / 3600:.1f} GPU hours")
-    for gpus in (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000):
-        predicted = simulate(works, costs, gpus)
-        name, share = max(predicted.busy.items(), key=lambda item: item[1])
-        print(
-            f"| {gpus} | {predicted.seconds / 3600:.2f} h | {predicted.busy['GPUs']:.0%} "
-            f"| {name} ({share:.0%}) |"
-        )
+    # A driver of the size that such a cluster has: assumed, as the rate of its GPUs.
+    gpu, costs = Gpu(), replace(costs, cores=32, network=1.25e9, store=100e9)
+    print(gpu, costs)
+    for seeds in (3, 30):
+        works = paper(gpu, seeds)
+        hours = sum(work.seconds for work in works.values()) / 3600
+        print(f"{seeds} seeds: {len(works)} stages, {hours:.0f} GPU hours")
+        for gpus in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000):
+            predicted = simulate(works, costs, gpus)
+            print(
+                f"| {gpus} | {predicted.seconds / 3600:.2f} h | {predicted.busy['GPUs']:.0%} "
+                f"| {predicted.limit(costs)} |"
+            )
 
 
 if __name__ == "__main__":

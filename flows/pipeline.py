@@ -21,6 +21,7 @@ from typing import Any
 import networkx
 from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
 from dvc.rwlock import rwlock
@@ -28,7 +29,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.hydra import apply_overrides
-from dvc.utils.serialize import dump_yaml, load_yaml
+from dvc.utils.serialize import LOADERS, dump_yaml, load_yaml
 
 PARAMS = "params.yaml"
 
@@ -94,6 +95,7 @@ class Pipeline:
         logging.getLogger("dvc").setLevel(logging.WARNING)
         self._stages: dict[str, PipelineStage] = {}
         self._unrecorded: list[PipelineStage] = []
+        self._all_outputs: list[Output] = []
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -132,6 +134,7 @@ class Pipeline:
         with self._locked():
             try:
                 graph = get_active_graph(self._repo.index.graph)
+                self._all_outputs = list(self._repo.index.outs)
                 chosen = [s for target in targets for s in self._repo.stage.collect(target)]
                 if targets:
                     needed = set(chosen).union(*(networkx.descendants(graph, s) for s in chosen))
@@ -259,18 +262,14 @@ class Pipeline:
         ]
 
     def metrics(self, name: str | None = None) -> dict[str, Any]:
-        """Metrics by file, of one stage or (None) of the whole workspace."""
-        files = [] if name is None else [o.fs_path for o in self._stages[name].outs if o.metric]
-        if name is not None and not files:
-            return {}
-        with self._locked():
-            found = self._repo.metrics.show(targets=files).get("", {}).get("data", {})
-        return {file: content["data"] for file, content in found.items() if "data" in content}
+        """Metrics by file, of one planned stage or (None) of the whole graph."""
+        outputs = self._all_outputs if name is None else self._stages[name].outs
+        files = [out for out in outputs if out.metric and out.exists]
+        return {out.def_path: LOADERS[Path(out.fs_path).suffix](out.fs_path) for out in files}
 
     def pages(self) -> list[str]:
-        """The HTML files among all outputs of the graph."""
-        with self._locked():
-            return [out.def_path for out in self._repo.index.outs if out.fs_path.endswith(".html")]
+        """The HTML files among the outputs of the whole graph."""
+        return [out.def_path for out in self._all_outputs if out.fs_path.endswith(".html")]
 
     def push(self) -> int:
         """Send outputs and run cache to the DVC remote; the number of files sent."""

@@ -286,6 +286,8 @@ def _reproduce(
     experiment: str | None,
     dry_run: bool,
 ) -> State[Any]:
+    if jobs is not None and jobs < 1:
+        raise UserError(f"jobs: {jobs} is not allowed; give 1 or more, or nothing")
     root = Path.cwd()
     logger = get_run_logger()
     pipeline, history = Pipeline(root), History(root)

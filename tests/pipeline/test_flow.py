@@ -166,6 +166,12 @@ def test_runs_with_overrides_are_saved_as_experiments_side_by_side(diamond: Flow
     assert saved == {"images-3": 3, "images-4": 4}
 
 
+def test_no_jobs_at_all_are_refused(diamond: Flows) -> None:
+    run = diamond.run(jobs=0)
+    assert (run.type, run.stages) == ("FAILED", {})
+    assert run.message == "jobs: 0 is not allowed; give 1 or more, or nothing"
+
+
 def test_an_unknown_target_is_named(diamond: Flows) -> None:
     run = diamond.run(targets=["lefd"])
     assert (run.type, run.stages) == ("FAILED", {})

@@ -15,6 +15,9 @@ TINY = {
     "run.variants": ["saturated"],
     "dataset.shapes.images": {"train": 80, "validation": 16, "test": 16},
     "dataset.shapes.training.epochs": 1,
+    # Its checkpoints go through the store.
+    "method.standard.workers": 2,
+    "ray.storage": "s3://atcnn/ray",
 }
 STATUS = """
 import sys, urllib.error, urllib.request

@@ -11,8 +11,9 @@ from pathlib import Path
 from atcore import predictions
 from atcore.errors import UserError
 from atcore.files import replacing
-from atcore.predictions import ATTACKS
+from atcore.predictions import ATTACKS, Predictions
 from atcore.report import page, pictures
+from atcore.report.claims import Claim, claims_of
 from atcore.report.inputs import (
     Dataset,
     Network,
@@ -55,11 +56,11 @@ def _network(settings: Params, dataset: str, method: str) -> Network:
     )
 
 
-def _records(settings: Params, dataset: str, method: str) -> list[Record]:
+def _answers(settings: Params, dataset: str, method: str) -> list[Predictions]:
     writer = f"evaluate{_suffix(settings, method)}"
     file = _existing(paths.predictions(dataset, method), writer)
     parts, _ = predictions.read(file)
-    return summarise(dataset, method, parts)
+    return parts
 
 
 def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
@@ -80,8 +81,9 @@ def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[st
 
 def _dataset(settings: Params, name: str) -> Dataset:
     info = read_json(_existing(paths.dataset_info(name), "prepare"))
+    answers = {method: _answers(settings, name, method) for method in settings.run.models}
     records = [
-        record for method in settings.run.models for record in _records(settings, name, method)
+        record for method, parts in answers.items() for record in summarise(name, method, parts)
     ]
     return Dataset(
         name=name,
@@ -91,13 +93,15 @@ def _dataset(settings: Params, name: str) -> Dataset:
         kinds=_kinds(settings, name, records),
         networks=tuple(_network(settings, name, method) for method in settings.run.models),
         results=Results(tuple(records)),
+        answers=answers,
     )
 
 
-def _section(dataset: Dataset) -> Section:
+def _section(dataset: Dataset, claims: Iterable[Claim]) -> Section:
     charts = pictures.charts(dataset)
     learning = pictures.learning_curves(dataset)
-    return page.section(dataset, charts, learning, pictures.salience(dataset))
+    own = [claim for claim in claims if claim.dataset == dataset.name]
+    return page.section(dataset, own, charts, learning, pictures.salience(dataset))
 
 
 def _write_figures(section: Section, folder: Path) -> None:
@@ -109,7 +113,8 @@ def _write_figures(section: Section, folder: Path) -> None:
 def main() -> None:
     settings = params.load()
     datasets = [_dataset(settings, name) for name in settings.run.datasets]
-    sections = [_section(dataset) for dataset in datasets]
+    claims = claims_of(datasets)
+    sections = [_section(dataset, claims) for dataset in datasets]
     records = [record for dataset in datasets for record in dataset.results.records]
     main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}
     texts = {

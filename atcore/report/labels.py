@@ -45,6 +45,15 @@ def interval(record: Record) -> str:
     return f"[{100 * record.low:.1f}, {100 * record.high:.1f}]"
 
 
+def points(difference: float) -> str:
+    """Difference of two shares in percentage points, with its sign."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def full(record: Record) -> str:
     """Value, 95% interval and n."""
     return f"{percent(record.value)} {interval(record)} (n\u00a0=\u00a0{record.n})"

@@ -3,13 +3,14 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import jinja2
 
 from atcore.predictions import CLEAN
-from atcore.report import claims, labels
-from atcore.report.claims import DESTROYS, Check
+from atcore.report import labels, sentences
+from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks
 from atcore.report.inputs import Dataset
 from atcore.report.pictures import Picture
@@ -48,14 +49,19 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything the page shows of one dataset."""
+    """Everything the page shows of one dataset.
+
+    Attributes:
+        claims: one line per pair of networks, all with the same variants.
+    """
 
     dataset: Dataset
     style: dict[str, Look]
     headline: str
     findings: Sequence[str]
     groups: Sequence[Group]
-    checks: Sequence[Check]
+    claims: Sequence[Sequence[Claim]]
+    verdicts: str
     notes: Sequence[str]
     charts: Sequence[Picture]
     learning: Picture
@@ -114,17 +120,24 @@ def _table(dataset: Dataset) -> list[Group]:
 
 
 def section(
-    dataset: Dataset, charts: Sequence[Picture], learning: Picture, salience: Picture
+    dataset: Dataset,
+    claims: Sequence[Claim],
+    charts: Sequence[Picture],
+    learning: Picture,
+    salience: Picture,
 ) -> Section:
     """Compute what the page says about one dataset."""
     return Section(
         dataset=dataset,
         style=looks(dataset.networks),
-        headline=claims.headline(dataset),
-        findings=claims.findings(dataset),
+        headline=sentences.headline(dataset, claims),
+        findings=sentences.findings(dataset, claims),
         groups=_table(dataset),
-        checks=claims.checks(dataset),
-        notes=claims.notes(dataset),
+        claims=[
+            list(line) for _, line in groupby(claims, lambda claim: (claim.method, claim.reference))
+        ],
+        verdicts=sentences.verdicts(claims),
+        notes=sentences.notes(dataset),
         charts=charts,
         learning=learning,
         salience=salience,
@@ -144,5 +157,11 @@ def render(sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=labels.percent, interval=labels.interval, data_uri=_data_uri)
+    environment.filters.update(
+        percent=labels.percent,
+        interval=labels.interval,
+        points=labels.points,
+        p_value=labels.p_value,
+        data_uri=_data_uri,
+    )
     return environment.get_template("page.html.jinja").render(sections=sections)

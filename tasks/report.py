@@ -1,7 +1,8 @@
 """Stage `report`: every number, figure and sentence, recomputed from the prediction tables.
 
 Needs no network and no accelerator. Writes reports/: `index.html` (self-contained), `summary.json`
-(all records), `metrics.json` and `curves.csv` (for DVC) and `figures/<dataset>/*.png`.
+(all records), `claims.json` (all tested claims), `metrics.json` and `curves.csv` (for DVC) and
+`figures/<dataset>/*.png`.
 """
 
 import json
@@ -13,7 +14,7 @@ from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.predictions import ATTACKS, Predictions
 from atcore.report import page, pictures
-from atcore.report.claims import Claim, claims_of
+from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
     Dataset,
     Network,
@@ -119,6 +120,7 @@ def main() -> None:
     main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}
     texts = {
         "summary.json": dumps(records),
+        "claims.json": claims_json(claims),
         "metrics.json": json.dumps(main_numbers, indent=2) + "\n",
         "curves.csv": curves_csv(records),
         "index.html": page.render(sections),

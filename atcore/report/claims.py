@@ -5,8 +5,9 @@ accuracy among them. All claims of a run are one family: their p-values are corr
 Nothing here knows how a run ought to end.
 """
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from atcore.comparison import Comparison, holm, paired
 from atcore.measures import Outcomes, kept, shape_decisions
@@ -114,3 +115,11 @@ def claims_of(datasets: Iterable[Dataset]) -> list[Claim]:
     claims = [claim for dataset in datasets for claim in _claims(dataset)]
     corrected = iter(holm([claim.comparison.p for claim in claims if claim.comparison]))
     return [replace(claim, p=next(corrected)) if claim.comparison else claim for claim in claims]
+
+
+def claims_json(claims: Iterable[Claim]) -> str:
+    """JSON, one claim with its verdict a line; equal claims give equal text."""
+    lines = (
+        json.dumps(asdict(claim) | {"verdict": claim.verdict}, allow_nan=False) for claim in claims
+    )
+    return "[\n" + ",\n".join(lines) + "\n]\n"

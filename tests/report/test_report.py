@@ -52,6 +52,16 @@ def test_records_have_the_order_of_the_run(reported: Path) -> None:
     assert list(methods) == ["standard", "underfit", NAUGHTY]
 
 
+def test_claims_file(reported: Path) -> None:
+    claims = json.loads((reported / "reports/claims.json").read_text())
+    assert len(claims) == 8
+    stylized = claims[0]
+    assert (stylized["reference"], stylized["variant"]) == ("standard", "stylized")
+    assert stylized["verdict"] == "supported"
+    assert stylized["comparison"]["p"] == pytest.approx(2 / 2**20)  # 20 images, all for one side
+    assert stylized["p"] > stylized["comparison"]["p"]
+
+
 def test_metrics(reported: Path) -> None:
     metrics = json.loads((reported / "reports/metrics.json").read_text())
     assert metrics["shapes"]["standard"] == {
@@ -94,7 +104,7 @@ def test_figures(reported: Path) -> None:
 def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
     report.main()
     files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
-    assert len(files) == 12
+    assert len(files) == 13
     for path in files:
         again = workspace / path.relative_to(reported)
         assert again.read_bytes() == path.read_bytes(), path.name

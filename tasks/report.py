@@ -25,7 +25,7 @@ from atcore.report.inputs import (
 )
 from atcore.report.page import Section
 from atcore.report.records import Record, Results, dumps
-from atcore.report.summary import curves_csv, metrics, summarise
+from atcore.report.summary import consistencies, curves_csv, metrics, summarise
 from tasks import params, paths, show, stage
 from tasks.params import Params
 
@@ -85,7 +85,7 @@ def _dataset(settings: Params, name: str) -> Dataset:
     answers = {method: _answers(settings, name, method) for method in settings.run.models}
     records = [
         record for method, parts in answers.items() for record in summarise(name, method, parts)
-    ]
+    ] + consistencies(name, answers)
     return Dataset(
         name=name,
         classes=tuple(info["classes"]),

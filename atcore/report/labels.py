@@ -50,6 +50,11 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}".replace("-", "−")
 
 
+def kappa(value: float) -> str:
+    # Without the sign of a zero that rounding leaves.
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
 def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 
 import jinja2
@@ -14,7 +14,7 @@ from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks
 from atcore.report.inputs import Dataset
 from atcore.report.pictures import Picture
-from atcore.report.records import Record
+from atcore.report.records import Record, middle
 
 _FOLDER = Path(__file__).parent
 _UNDER_ATTACK = "Under attack"
@@ -28,7 +28,7 @@ _CONFLICT_MEASURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the results: a measure, and its record per method, where there is one."""
+    """One line of a table: its records, where there are any, under the columns of the table."""
 
     label: str
     cells: tuple[Record | None, ...]
@@ -48,6 +48,14 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Error consistency: one line per pair of networks, one column per variant."""
+
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """Everything the page shows of one dataset.
 
@@ -62,6 +70,7 @@ class Section:
     groups: Sequence[Group]
     claims: Sequence[Sequence[Claim]]
     verdicts: str
+    agreement: Agreement
     notes: Sequence[str]
     charts: Sequence[Picture]
     learning: Picture
@@ -98,6 +107,8 @@ def _table(dataset: Dataset) -> list[Group]:
     clean = (
         _row(dataset, "accuracy", CLEAN, 0.0, "accuracy"),
         _row(dataset, "top-3 accuracy", CLEAN, 0.0, "top3_accuracy"),
+        _row(dataset, "mean confidence", CLEAN, 0.0, "confidence"),
+        _row(dataset, "expected calibration error", CLEAN, 0.0, "calibration_error"),
     )
     groups = {"Clean images": Group("Clean images", "all test images", clean)}
     for variant in dataset.kinds:
@@ -119,6 +130,26 @@ def _table(dataset: Dataset) -> list[Group]:
     return list(groups.values())
 
 
+def _agreement(dataset: Dataset) -> Agreement:
+    results, measure = dataset.results, "error_consistency"
+    places = {
+        variant: middle(results.levels(variant, measure)) for variant in results.variants(measure)
+    }
+    names = [network.method for network in dataset.networks]
+    rows = [
+        Row(
+            f"{method} and {other}",
+            tuple(results.get(method, *place, measure, other) for place in places.items()),
+        )
+        for method, other in combinations(names, 2)
+    ]
+    heads = tuple(
+        CLEAN if variant == CLEAN else labels.part(variant, dataset.kinds[variant], level)
+        for variant, level in places.items()
+    )
+    return Agreement(heads, tuple(rows))
+
+
 def section(
     dataset: Dataset,
     claims: Sequence[Claim],
@@ -137,6 +168,7 @@ def section(
             list(line) for _, line in groupby(claims, lambda claim: (claim.method, claim.reference))
         ],
         verdicts=sentences.verdicts(claims),
+        agreement=_agreement(dataset),
         notes=sentences.notes(dataset),
         charts=charts,
         learning=learning,
@@ -162,6 +194,7 @@ def render(sections: Sequence[Section]) -> str:
         interval=labels.interval,
         points=labels.points,
         p_value=labels.p_value,
+        kappa=labels.kappa,
         data_uri=_data_uri,
     )
     return environment.get_template("page.html.jinja").render(sections=sections)

@@ -76,6 +76,18 @@ def test_headline_turns_with_the_numbers(workspace: Path, monkeypatch: pytest.Mo
     assert f"{NAUGHTY} relies less on shape than standard" in page.text
 
 
+def test_page_compares_the_errors_of_networks(html: Page) -> None:
+    assert f"underfit and {NAUGHTY} 0.50 [" in html.text
+    assert "expected calibration error" in html.text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.456, "0.46"), (-0.25, "−0.25"), (-0.001, "0.00"), (1.0, "1.00")]
+)
+def test_kappa_has_two_digits(value: float, text: str) -> None:
+    assert labels.kappa(value) == text
+
+
 def test_page_warns_of_failed_training_and_missing_images(html: Page) -> None:
     assert f"{NAUGHTY}: its robustness collapsed" in html.text
     assert (

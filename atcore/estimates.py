@@ -73,21 +73,26 @@ def calibration_error(part: Predictions) -> Estimate | None:
 def _kappa(tables: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cohen's kappa of tables (both right, first alone, second alone, both wrong), ... x 4.
 
-    NaN where agreement is certain by chance alone.
+    NaN where a network is always right or always wrong: its kappa is 0 or undefined whatever the
+    other one does.
     """
     both, first, second, neither = np.moveaxis(tables / tables.sum(axis=-1, keepdims=True), -1, 0)
+    right, other = both + first, both + second
+    wrong, other_wrong = second + neither, first + neither
     observed = both + neither
-    expected = (both + first) * (both + second) + (first + neither) * (second + neither)
+    expected = right * other + wrong * other_wrong
     with np.errstate(invalid="ignore"):
-        return np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)
+        return np.where(
+            right * wrong * other * other_wrong > 0, (observed - expected) / (1 - expected), np.nan
+        )
 
 
 def error_consistency(first: Predictions, second: Predictions) -> Estimate | None:
     """Do two networks err on the same images? Cohen's kappa of right and wrong, -1 to 1.
 
     0: as often as their accuracies make them by chance; 1: always together. Images are matched by
-    id. None without common images, or where both networks are always right or both always wrong.
-    Resamples of that kind have no kappa and are left out. Source: Geirhos, Meding, Wichmann 2020,
+    id. None without common images, or where a network is always right or always wrong: there is
+    nothing to share. Resamples of that kind are left out. Source: Geirhos, Meding, Wichmann 2020,
     "Beyond accuracy: quantifying trial-by-trial behaviour of CNNs and humans by measuring error
     consistency", NeurIPS.
     """

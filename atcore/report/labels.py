@@ -20,11 +20,16 @@ def eps(attack: str, level: float) -> str:
     return f"{level:g}"
 
 
+def strength(kind: str, level: float) -> str:
+    """One level of a variant: `p = 64`."""
+    return _LEVELS.get(kind, "strength {:g}").format(level)
+
+
 def part(variant: str, kind: str, level: float) -> str:
     """Name of one variant or attack at one level: `saturated, p = 64`."""
     if kind in _ATTACKS:
         return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}"
-    return f"{variant}, {_LEVELS.get(kind, 'strength {:g}').format(level)}"
+    return f"{variant}, {strength(kind, level)}"
 
 
 def family(variant: str, kind: str) -> str:

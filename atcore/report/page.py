@@ -49,9 +49,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Error consistency: one line per pair of networks, one column per variant."""
+    """Error consistency: one line per pair of networks, one column per variant.
 
-    heads: tuple[str, ...]
+    Attributes:
+        heads: of the columns: the variant, and its level where it has one.
+    """
+
+    heads: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
 
 
@@ -133,7 +137,9 @@ def _table(dataset: Dataset) -> list[Group]:
 def _agreement(dataset: Dataset) -> Agreement:
     results, measure = dataset.results, "error_consistency"
     places = {
-        variant: middle(results.levels(variant, measure)) for variant in results.variants(measure)
+        variant: middle(results.levels(variant, measure))
+        for variant in (CLEAN, *dataset.kinds)
+        if variant in results.variants(measure)
     }
     names = [network.method for network in dataset.networks]
     rows = [
@@ -144,7 +150,7 @@ def _agreement(dataset: Dataset) -> Agreement:
         for method, other in combinations(names, 2)
     ]
     heads = tuple(
-        CLEAN if variant == CLEAN else labels.part(variant, dataset.kinds[variant], level)
+        (variant, "" if variant == CLEAN else labels.strength(dataset.kinds[variant], level))
         for variant, level in places.items()
     )
     return Agreement(heads, tuple(rows))

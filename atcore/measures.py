@@ -124,6 +124,14 @@ def shape_bias(part: Predictions) -> Proportion | None:
     return _share(shape_decisions(part).hits)
 
 
+def shape_bias_by_class(part: Predictions, classes: int) -> list[Proportion | None]:
+    """Shape bias among the cue conflicts with the shape of class 0, 1, ..., classes - 1."""
+    decisions = shape_decisions(part)
+    decided = np.isin(part.ids, decisions.ids)
+    shapes = part.labels[decided]
+    return [_share(decisions.hits[shapes == shape]) for shape in range(classes)]
+
+
 def shape_rate(part: Predictions) -> Proportion | None:
     """Answers that name the shape's class, among all cue conflicts."""
     return _share(_conflict_answers(part)[0].hits)

@@ -102,12 +102,13 @@ def _section(dataset: Dataset, claims: Iterable[Claim]) -> Section:
     charts = pictures.charts(dataset)
     learning = pictures.learning_curves(dataset)
     own = [claim for claim in claims if claim.dataset == dataset.name]
-    return page.section(dataset, own, charts, learning, pictures.salience(dataset))
+    by_class = pictures.shape_bias_of_classes(dataset)
+    return page.section(dataset, own, charts, by_class, learning, pictures.salience(dataset))
 
 
 def _write_figures(section: Section, folder: Path) -> None:
     folder.mkdir(parents=True)
-    for picture in (*section.charts, section.learning, section.salience):
+    for picture in section.pictures:
         (folder / f"{picture.name}.png").write_bytes(picture.data)
 
 

@@ -77,8 +77,14 @@ class Section:
     agreement: Agreement
     notes: Sequence[str]
     charts: Sequence[Picture]
+    by_class: Picture | None
     learning: Picture
     salience: Picture
+
+    @property
+    def pictures(self) -> list[Picture]:
+        by_class = [] if self.by_class is None else [self.by_class]
+        return [*self.charts, *by_class, self.learning, self.salience]
 
 
 def _row(dataset: Dataset, label: str, variant: str, level: float, measure: str) -> Row:
@@ -160,6 +166,7 @@ def section(
     dataset: Dataset,
     claims: Sequence[Claim],
     charts: Sequence[Picture],
+    by_class: Picture | None,
     learning: Picture,
     salience: Picture,
 ) -> Section:
@@ -177,6 +184,7 @@ def section(
         agreement=_agreement(dataset),
         notes=sentences.notes(dataset),
         charts=charts,
+        by_class=by_class,
         learning=learning,
         salience=salience,
     )

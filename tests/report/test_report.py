@@ -111,6 +111,7 @@ def test_figures(reported: Path) -> None:
         "pgd_linf.png",
         "salience.png",
         "saturated.png",
+        "shape_bias_by_class.png",
         "stylized.png",
     ]
     assert all(
@@ -122,7 +123,7 @@ def test_figures(reported: Path) -> None:
 def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
     report.main()
     files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
-    assert len(files) == 13
+    assert len(files) == 14
     for path in files:
         again = workspace / path.relative_to(reported)
         assert again.read_bytes() == path.read_bytes(), path.name

@@ -18,7 +18,7 @@ def html(reported: Path) -> Page:
 
 
 def test_page_is_self_contained_and_describes_its_pictures(html: Page) -> None:
-    assert len(html.pictures) == 8
+    assert len(html.pictures) == 9
     assert all(
         (picture["src"] or "").startswith("data:image/png;base64,") for picture in html.pictures
     )

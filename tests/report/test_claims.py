@@ -9,6 +9,7 @@ from scipy import stats
 from atcore.predictions import CLEAN, Predictions
 from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, claims_of
 from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
+from atcore.report.pictures import shape_bias_of_classes
 from atcore.report.records import Results
 from atcore.report.sentences import headline, verdicts
 from atcore.report.summary import summarise
@@ -200,3 +201,10 @@ def test_verdicts_are_counted() -> None:
     assert verdicts(claims) == (
         "Of 3 claims, 1 supported, 1 not supported, 1 not decided by this run."
     )
+
+
+def test_too_many_classes_to_compare_are_not_drawn() -> None:
+    data = dataset({"standard": table(1, 1, 30), "pgd": table(1, 1, 50)})
+    assert shape_bias_of_classes(data) is not None
+    many = replace(data, classes=tuple(f"class {i}" for i in range(21)))
+    assert shape_bias_of_classes(many) is None

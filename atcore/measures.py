@@ -52,6 +52,19 @@ class Proportion:
         return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
 
+@dataclass(frozen=True)
+class Outcomes:
+    """Which of the images that count were hits.
+
+    Attributes:
+        ids: int64, N, of the images that count.
+        hits: bool, N.
+    """
+
+    ids: NDArray[np.int64]
+    hits: NDArray[np.bool_]
+
+
 def _share(hits: NDArray[np.bool_]) -> Proportion | None:
     return Proportion(int(hits.sum()), len(hits)) if len(hits) else None
 
@@ -66,42 +79,64 @@ def top3_accuracy(part: Predictions) -> Proportion | None:
     return _share((part.top3 == part.labels[:, None]).any(axis=1))
 
 
+def kept(part: Predictions, clean: Predictions) -> Outcomes:
+    """Right answers to the images that the same model classifies correctly when clean.
+
+    Images are matched by id; `part` may hold any of those of `clean`.
+    """
+    known = np.isin(part.ids, clean.ids[clean.correct])
+    return Outcomes(part.ids[known], part.correct[known])
+
+
 def accuracy_on_correct(part: Predictions, clean: Predictions) -> Proportion | None:
     """Accuracy among the images that the same model classifies correctly when clean.
 
     Separates what a transformation costs from what the model never knew: the y axis of Zhang & Zhu
-    2019, arXiv 1905.09797. Images are matched by id; `part` may hold any of those of `clean`.
+    2019, arXiv 1905.09797.
     """
-    known = np.isin(part.ids, clean.ids[clean.correct])
-    return _share(part.correct[known])
+    return _share(kept(part, clean).hits)
 
 
-def _conflict_answers(part: Predictions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _conflict_answers(part: Predictions) -> tuple[Outcomes, Outcomes]:
     """By shape, by texture: for the images whose label (shape) and texture class differ."""
     if part.texture_labels is None:
-        nothing = np.zeros(0, dtype=np.bool_)
+        nothing = Outcomes(part.ids[:0], part.correct[:0])
         return nothing, nothing
     conflict = part.texture_labels != part.labels
-    by_shape = part.correct[conflict]
+    ids = part.ids[conflict]
     by_texture = (part.predicted == part.texture_labels)[conflict]
-    return by_shape, by_texture
+    return Outcomes(ids, part.correct[conflict]), Outcomes(ids, by_texture)
+
+
+def shape_decisions(part: Predictions) -> Outcomes:
+    """Shape decisions among shape and texture decisions on cue conflicts."""
+    by_shape, by_texture = _conflict_answers(part)
+    decided = by_shape.hits | by_texture.hits
+    return Outcomes(by_shape.ids[decided], by_shape.hits[decided])
 
 
 def shape_bias(part: Predictions) -> Proportion | None:
-    """Shape decisions among shape and texture decisions on cue conflicts.
+    """Share of shape decisions among shape and texture decisions on cue conflicts.
 
     Answers that name neither class do not count. Source: Geirhos et al. 2019, "ImageNet-trained
     CNNs are biased towards texture", ICLR, figure 4.
     """
-    by_shape, by_texture = _conflict_answers(part)
-    return _share(by_shape[by_shape | by_texture])
+    return _share(shape_decisions(part).hits)
+
+
+def shape_bias_by_class(part: Predictions, classes: int) -> list[Proportion | None]:
+    """Shape bias among the cue conflicts with the shape of class 0, 1, ..., classes - 1."""
+    decisions = shape_decisions(part)
+    decided = np.isin(part.ids, decisions.ids)
+    shapes = part.labels[decided]
+    return [_share(decisions.hits[shapes == shape]) for shape in range(classes)]
 
 
 def shape_rate(part: Predictions) -> Proportion | None:
     """Answers that name the shape's class, among all cue conflicts."""
-    return _share(_conflict_answers(part)[0])
+    return _share(_conflict_answers(part)[0].hits)
 
 
 def texture_rate(part: Predictions) -> Proportion | None:
     """Answers that name the texture's class, among all cue conflicts."""
-    return _share(_conflict_answers(part)[1])
+    return _share(_conflict_answers(part)[1].hits)

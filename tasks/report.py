@@ -1,7 +1,8 @@
 """Stage `report`: every number, figure and sentence, recomputed from the prediction tables.
 
 Needs no network and no accelerator. Writes reports/: `index.html` (self-contained), `summary.json`
-(all records), `metrics.json` and `curves.csv` (for DVC) and `figures/<dataset>/*.png`.
+(all records), `claims.json` (all tested claims), `metrics.json` and `curves.csv` (for DVC) and
+`figures/<dataset>/*.png`.
 """
 
 import json
@@ -11,8 +12,9 @@ from pathlib import Path
 from atcore import predictions
 from atcore.errors import UserError
 from atcore.files import replacing
-from atcore.predictions import ATTACKS
+from atcore.predictions import ATTACKS, Predictions
 from atcore.report import page, pictures
+from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
     Dataset,
     Network,
@@ -23,7 +25,7 @@ from atcore.report.inputs import (
 )
 from atcore.report.page import Section
 from atcore.report.records import Record, Results, dumps
-from atcore.report.summary import curves_csv, metrics, summarise
+from atcore.report.summary import consistencies, curves_csv, metrics, summarise
 from tasks import params, paths, show, stage
 from tasks.params import Params
 
@@ -55,11 +57,11 @@ def _network(settings: Params, dataset: str, method: str) -> Network:
     )
 
 
-def _records(settings: Params, dataset: str, method: str) -> list[Record]:
+def _answers(settings: Params, dataset: str, method: str) -> list[Predictions]:
     writer = f"evaluate{_suffix(settings, method)}"
     file = _existing(paths.predictions(dataset, method), writer)
     parts, _ = predictions.read(file)
-    return summarise(dataset, method, parts)
+    return parts
 
 
 def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
@@ -80,9 +82,10 @@ def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[st
 
 def _dataset(settings: Params, name: str) -> Dataset:
     info = read_json(_existing(paths.dataset_info(name), "prepare"))
+    answers = {method: _answers(settings, name, method) for method in settings.run.models}
     records = [
-        record for method in settings.run.models for record in _records(settings, name, method)
-    ]
+        record for method, parts in answers.items() for record in summarise(name, method, parts)
+    ] + consistencies(name, answers)
     return Dataset(
         name=name,
         classes=tuple(info["classes"]),
@@ -91,29 +94,34 @@ def _dataset(settings: Params, name: str) -> Dataset:
         kinds=_kinds(settings, name, records),
         networks=tuple(_network(settings, name, method) for method in settings.run.models),
         results=Results(tuple(records)),
+        answers=answers,
     )
 
 
-def _section(dataset: Dataset) -> Section:
+def _section(dataset: Dataset, claims: Iterable[Claim]) -> Section:
     charts = pictures.charts(dataset)
     learning = pictures.learning_curves(dataset)
-    return page.section(dataset, charts, learning, pictures.salience(dataset))
+    own = [claim for claim in claims if claim.dataset == dataset.name]
+    by_class = pictures.shape_bias_of_classes(dataset)
+    return page.section(dataset, own, charts, by_class, learning, pictures.salience(dataset))
 
 
 def _write_figures(section: Section, folder: Path) -> None:
     folder.mkdir(parents=True)
-    for picture in (*section.charts, section.learning, section.salience):
+    for picture in section.pictures:
         (folder / f"{picture.name}.png").write_bytes(picture.data)
 
 
 def main() -> None:
     settings = params.load()
     datasets = [_dataset(settings, name) for name in settings.run.datasets]
-    sections = [_section(dataset) for dataset in datasets]
+    claims = claims_of(datasets)
+    sections = [_section(dataset, claims) for dataset in datasets]
     records = [record for dataset in datasets for record in dataset.results.records]
     main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}
     texts = {
         "summary.json": dumps(records),
+        "claims.json": claims_json(claims),
         "metrics.json": json.dumps(main_numbers, indent=2) + "\n",
         "curves.csv": curves_csv(records),
         "index.html": page.render(sections),

@@ -1,221 +1,125 @@
-"""What the numbers say about the paper's claims, in sentences computed from them.
+"""The paper's claims, each tested by itself on every pair of networks it speaks of.
 
-Two networks differ where their 95% intervals do not overlap; that is a stricter test than one at
-the 5% level (Schenker & Gentleman 2001, "On judging the significance of differences by examining
-the overlap between confidence intervals", The American Statistician 55). Nothing here knows how a
-run ought to end.
+An adversarially trained network is held against each ordinary one, the control of equal clean
+accuracy among them. All claims of a run are one family: their p-values are corrected together.
+Nothing here knows how a run ought to end.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 
-from atcore.predictions import CLEAN
-from atcore.report import labels
-from atcore.report.inputs import Dataset, Network
-from atcore.report.records import Record, Results, middle
+from atcore.comparison import Comparison, holm, paired
+from atcore.measures import Outcomes, kept, shape_decisions
+from atcore.predictions import CLEAN, Predictions
+from atcore.report.inputs import Dataset
+
+SUPPORTED, NOT_SUPPORTED, NOT_DECIDED = "supported", "not supported", "not decided"
+_ALPHA = 0.05
 
 # Which cue a kind of variant destroys. Without texture a network that relies on shape keeps more
 # of its accuracy (+1), without shape it keeps less (-1).
 DESTROYS = {"stylized": "texture", "saturated": "texture", "patch_shuffled": "shape"}
 _CLAIMED = {"texture": 1, "shape": -1}
-# So many of the unreadable images are named on the page; dataset.json names all.
-_NAMED = 3
-
-
-def compare(first: Record, second: Record) -> int:
-    """1 or -1 where `first` is higher or lower than `second`, 0 where their intervals overlap."""
-    return int(first.low > second.high) - int(first.high < second.low)
 
 
 @dataclass(frozen=True)
-class Tally:
-    """How often a comparison went as the paper claims, the other way, or neither."""
-
-    claimed: int
-    unclear: int
-    opposite: int
-
-    @property
-    def total(self) -> int:
-        return self.claimed + self.unclear + self.opposite
-
-
-@dataclass(frozen=True)
-class Check:
-    """All claims for one adversarially trained network against one that is not.
+class Claim:
+    """`method` does better (or worse) than `reference` on `variant`, over all of its levels.
 
     Attributes:
-        tallies: over the levels, by variant; the shape bias stands under the variant it was
-            measured on.
+        method: an adversarially trained network.
+        reference: one that is not.
+        measure: `accuracy_on_correct`, on the images that both networks classify correctly when
+            clean, or `shape_bias`, on those where both decide for the shape or the texture.
+        claimed: sign of the difference that the paper claims.
+        comparison: `method` minus `reference`; None where no image counts for both.
+        effects: the same difference at each level by itself, in rising order of levels.
+        p: of the comparison, corrected for the number of claims of the run; None without one.
     """
 
+    dataset: str
     method: str
     reference: str
-    tallies: Mapping[str, Tally]
+    variant: str
+    measure: str
+    claimed: int
+    comparison: Comparison | None = None
+    effects: tuple[float, ...] = ()
+    p: float | None = None
+
+    @property
+    def levels_as_claimed(self) -> int:
+        """At how many levels the difference has the claimed sign, whether or not by chance."""
+        return sum(effect * self.claimed > 0 for effect in self.effects)
+
+    @property
+    def verdict(self) -> str:
+        """`supported` or `not supported` (the opposite holds), else `not decided`."""
+        if self.comparison is None or self.p is None or self.p >= _ALPHA:
+            return NOT_DECIDED
+        return SUPPORTED if self.comparison.effect * self.claimed > 0 else NOT_SUPPORTED
 
 
-def tally(
-    results: Results, method: str, reference: str, *, variant: str, measure: str, claimed: int
-) -> Tally:
-    """Compare `method` with `reference` at every level of `variant` that both have."""
-    outcomes = []
-    for level in results.levels(variant, measure):
-        first = results.get(method, variant, level, measure)
-        second = results.get(reference, variant, level, measure)
-        if first is not None and second is not None:
-            outcomes.append(compare(first, second) * claimed)
-    return Tally(outcomes.count(1), outcomes.count(0), outcomes.count(-1))
+def _outcomes(parts: Sequence[Predictions], variant: str, measure: str) -> dict[float, Outcomes]:
+    """What counts for `measure`, by level of `variant`."""
+    clean = next(part for part in parts if part.variant == CLEAN)
+    return {
+        part.level: shape_decisions(part) if measure == "shape_bias" else kept(part, clean)
+        for part in parts
+        if part.variant == variant
+    }
 
 
-def _tallies(dataset: Dataset, method: str, reference: str) -> dict[str, Tally]:
-    found = {}
+def _compared(dataset: Dataset, claim: Claim) -> Claim:
+    first, second = (
+        _outcomes(dataset.answers[name], claim.variant, claim.measure)
+        for name in (claim.method, claim.reference)
+    )
+    levels = sorted(first.keys() & second.keys())
+    pairs = [(first[level], second[level]) for level in levels]
+    by_level = (paired([one], [other]) for one, other in pairs)
+    return replace(
+        claim,
+        comparison=paired([one for one, _ in pairs], [other for _, other in pairs]),
+        effects=tuple(found.effect for found in by_level if found is not None),
+    )
+
+
+def _claimed(dataset: Dataset) -> Iterable[tuple[str, str, int]]:
+    """Variant, measure and sign of what the paper claims of every pair of networks."""
     for variant, kind in dataset.kinds.items():
         if kind in DESTROYS:
-            measure, claimed = "accuracy_on_correct", _CLAIMED[DESTROYS[kind]]
+            yield variant, "accuracy_on_correct", _CLAIMED[DESTROYS[kind]]
         elif variant in dataset.results.variants("shape_bias"):
-            measure, claimed = "shape_bias", 1
-        else:
-            continue
-        found[variant] = tally(
-            dataset.results, method, reference, variant=variant, measure=measure, claimed=claimed
-        )
-    return found
+            yield variant, "shape_bias", 1
 
 
-def checks(dataset: Dataset) -> list[Check]:
-    """Every adversarially trained network against every other one."""
-    return [
-        Check(
-            network.method,
-            reference.method,
-            _tallies(dataset, network.method, reference.method),
-        )
+def _claims(dataset: Dataset) -> list[Claim]:
+    claims = [
+        Claim(dataset.name, network.method, reference.method, variant, measure, claimed)
         for network in dataset.networks
         if network.adversarial
         for reference in dataset.networks
         if not reference.adversarial
+        for variant, measure, claimed in _claimed(dataset)
     ]
+    return [_compared(dataset, claim) for claim in claims]
 
 
-def _robustness(results: Results, network: Network) -> float:
-    found = [
-        r.value
-        for r in results.records
-        if r.method == network.method and r.measure == "robust_accuracy"
-    ]
-    return sum(found) / len(found) if found else 0.0
+def claims_of(datasets: Iterable[Dataset]) -> list[Claim]:
+    """All claims of a run, by dataset and pair of networks, corrected for their number.
 
-
-def pair(dataset: Dataset) -> tuple[str, str] | None:
-    """The two networks of the headline: the most robust one, and the first ordinary one.
-
-    The most robust is the adversarially trained network with the highest mean robust accuracy, a
-    choice that does not look at shape or texture. None where the run has no such pair.
+    A claim that no image can test is none of that number.
     """
-    ordinary = [n for n in dataset.networks if not n.adversarial]
-    adversarial = [n for n in dataset.networks if n.adversarial]
-    if not ordinary or not adversarial:
-        return None
-    most_robust = max(adversarial, key=lambda n: _robustness(dataset.results, n))
-    return most_robust.method, ordinary[0].method
+    claims = [claim for dataset in datasets for claim in _claims(dataset)]
+    corrected = iter(holm([claim.comparison.p for claim in claims if claim.comparison]))
+    return [replace(claim, p=next(corrected)) if claim.comparison else claim for claim in claims]
 
 
-def headline(dataset: Dataset) -> str:
-    """One sentence: does the most robust network rely more on shape than the ordinary one?"""
-    chosen = pair(dataset)
-    if chosen is None:
-        return "This run has no adversarially trained network beside an ordinary one to compare."
-    method, reference = chosen
-    results = dataset.results
-    for variant in results.variants("shape_bias"):
-        level = middle(results.levels(variant, "shape_bias"))
-        first = results.get(method, variant, level, "shape_bias")
-        second = results.get(reference, variant, level, "shape_bias")
-        if first is not None and second is not None:
-            verdict = {
-                1: "relies more on shape than",
-                -1: "relies less on shape than",
-                0: "does not clearly differ in shape bias from",
-            }[compare(first, second)]
-            return (
-                f"{method} {verdict} {reference}: where shape and texture disagree, "
-                f"{labels.full(first)} of its decisions follow the shape, "
-                f"against {labels.full(second)}."
-            )
-    return f"No image on which shape and texture disagree tells {method} from {reference}."
-
-
-def findings(dataset: Dataset) -> list[str]:
-    """Sentences on the same two networks: robustness, and what each destroyed cue costs."""
-    chosen = pair(dataset)
-    if chosen is None:
-        return []
-    method, reference = chosen
-    results = dataset.results
-    sentences = []
-    for attack in results.variants("robust_accuracy"):
-        level = results.levels(attack, "robust_accuracy")[-1]
-        first = results.get(method, attack, level, "robust_accuracy")
-        second = results.get(reference, attack, level, "robust_accuracy")
-        clean = [results.get(name, CLEAN, 0.0, "accuracy") for name in chosen]
-        if first and second and clean[0] and clean[1]:
-            sentences.append(
-                f"Under {labels.part(attack, attack, level)}, {method} classifies "
-                f"{labels.full(first)} correctly and {reference} {labels.full(second)}; "
-                f"without attack {labels.percent(clean[0].value)} and "
-                f"{labels.percent(clean[1].value)}."
-            )
-    for variant, kind in dataset.kinds.items():
-        if kind in DESTROYS:
-            sentences.extend(_cost(results, method, reference, variant, kind))
-    return sentences
-
-
-def _cost(results: Results, method: str, reference: str, variant: str, kind: str) -> list[str]:
-    """What destroying a cue costs, at all levels and at the middle one."""
-    measure = "accuracy_on_correct"
-    levels = results.levels(variant, measure)
-    first = results.get(method, variant, middle(levels), measure)
-    second = results.get(reference, variant, middle(levels), measure)
-    if first is None or second is None:
-        return []
-    verdict = {1: "clearly more", -1: "clearly fewer", 0: "no clear difference"}
-    sentence = (
-        f"With {DESTROYS[kind]} destroyed ({labels.part(variant, kind, middle(levels))}), {method} "
-        f"keeps {labels.full(first)} of its correct answers and {reference} "
-        f"{labels.full(second)}: {verdict[compare(first, second)]}."
+def claims_json(claims: Iterable[Claim]) -> str:
+    """JSON, one claim with its verdict a line; equal claims give equal text."""
+    lines = (
+        json.dumps(asdict(claim) | {"verdict": claim.verdict}, allow_nan=False) for claim in claims
     )
-    count = tally(results, method, reference, variant=variant, measure=measure, claimed=1)
-    if count.total > 1:
-        sentence += (
-            f" Over all {count.total} levels: more at {count.claimed}, fewer at {count.opposite}, "
-            f"no clear difference at {count.unclear}."
-        )
-    return [sentence]
-
-
-def notes(dataset: Dataset) -> list[str]:
-    """What a reader must know before believing the numbers: failed training, missing images."""
-    found = []
-    for network in dataset.networks:
-        training = network.training
-        if training.finished == "collapse":
-            found.append(
-                f"{network.method}: its robustness collapsed in training, which ended there; the "
-                "network shown is that of the last good epoch."
-            )
-        if training.target_accuracy is not None and training.finished != "accuracy":
-            found.append(
-                f"{network.method} did not reach its target: validation accuracy "
-                f"{labels.percent(training.validation_accuracy)} instead of "
-                f"{labels.percent(training.target_accuracy)} (that of {network.stop_at}) after "
-                f"{training.epochs} epochs."
-            )
-    if dataset.unreadable:
-        named = ", ".join(dataset.unreadable[:_NAMED])
-        more = len(dataset.unreadable) - _NAMED
-        found.append(
-            f"Images that could not be read and were left out: {len(dataset.unreadable)} "
-            f"({named}{f' and {more} more' if more > 0 else ''})."
-        )
-    return found
+    return "[\n" + ",\n".join(lines) + "\n]\n"

@@ -6,7 +6,7 @@ trained on clean images, cold ones adversarially trained networks.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
+from atcore.measures import Proportion
 from atcore.predictions import CLEAN
 from atcore.report import labels
 from atcore.report.inputs import Network
@@ -26,6 +27,7 @@ _QUIET = "#667380"
 _GRID = "#e3e8ed"
 _DPI = 160
 _SIZE = (5.8, 4.3)  # inches
+_PANELS = 5  # beside one another
 _WARM = ("#c8371b", "#d98200", "#7d2248", "#8a6d1d")
 _COLD = ("#56a5dc", "#0b5fa5", "#0a8f7f", "#3b2a86", "#b04fa0", "#1c6b35", "#7d8b99")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
@@ -237,6 +239,42 @@ def dots(
         if measure == "shape_bias":
             axes.axvline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_title(title)
+    return figure
+
+
+def class_bars(
+    shares: Mapping[str, Sequence[Proportion | None]],
+    style: dict[str, Look],
+    classes: Sequence[str],
+    title: str,
+) -> Figure:
+    """Shape bias per class: a panel per method, a bar per class with its 95% interval."""
+    columns = min(len(shares), _PANELS)
+    rows = -(-len(shares) // columns)
+    size = (2 * _SIZE[0], (0.3 * len(classes) + 0.8) * rows + 0.4)
+    with styled():
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        for axes, (method, proportions) in zip(grid, shares.items(), strict=False):
+            for row, share in enumerate(proportions):
+                if share is None:
+                    continue
+                axes.barh(row, share.value, height=0.62, color=style[method].colour)
+                axes.plot(share.interval, [row, row], color=INK, linewidth=1.2)
+            axes.set_title(method, fontsize=10)
+            axes.tick_params(axis="x", labelsize=8, labelbottom=True)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False, axis="y")
+            axes.axvline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
+        first = figure.axes[0]
+        first.set_yticks(range(len(classes)), classes)
+        first.set_ylim(len(classes) - 0.5, -0.5)
+        first.set_xlim(0, 1)
+        first.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        first.xaxis.set_major_formatter(PercentFormatter(1.0))
+        for spare in figure.axes[len(shares) :]:
+            spare.set_visible(False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 

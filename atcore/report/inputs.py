@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from atcore.errors import UserError
+from atcore.predictions import Predictions
 from atcore.report.records import Results
 
 
@@ -85,6 +87,7 @@ class Dataset:
         unreadable: names of the images that were left out.
         kinds: kind of each variant and attack that the results name.
         networks: in the order of tables and figures.
+        answers: the prediction table of each method.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Dataset:
     kinds: dict[str, str]
     networks: tuple[Network, ...]
     results: Results
+    answers: Mapping[str, Sequence[Predictions]]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,11 +20,16 @@ def eps(attack: str, level: float) -> str:
     return f"{level:g}"
 
 
+def strength(kind: str, level: float) -> str:
+    """One level of a variant: `p = 64`."""
+    return _LEVELS.get(kind, "strength {:g}").format(level)
+
+
 def part(variant: str, kind: str, level: float) -> str:
     """Name of one variant or attack at one level: `saturated, p = 64`."""
     if kind in _ATTACKS:
         return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}"
-    return f"{variant}, {_LEVELS.get(kind, 'strength {:g}').format(level)}"
+    return f"{variant}, {strength(kind, level)}"
 
 
 def family(variant: str, kind: str) -> str:
@@ -43,6 +48,20 @@ def percent(share: float) -> str:
 
 def interval(record: Record) -> str:
     return f"[{100 * record.low:.1f}, {100 * record.high:.1f}]"
+
+
+def points(difference: float) -> str:
+    """Difference of two shares in percentage points, with its sign."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def kappa(value: float) -> str:
+    # Without the sign of a zero that rounding leaves.
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def full(record: Record) -> str:

@@ -3,17 +3,18 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations, groupby
 from pathlib import Path
 
 import jinja2
 
 from atcore.predictions import CLEAN
-from atcore.report import claims, labels
-from atcore.report.claims import DESTROYS, Check
+from atcore.report import labels, sentences
+from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks
 from atcore.report.inputs import Dataset
 from atcore.report.pictures import Picture
-from atcore.report.records import Record
+from atcore.report.records import Record, middle
 
 _FOLDER = Path(__file__).parent
 _UNDER_ATTACK = "Under attack"
@@ -27,7 +28,7 @@ _CONFLICT_MEASURES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the results: a measure, and its record per method, where there is one."""
+    """One line of a table: its records, where there are any, under the columns of the table."""
 
     label: str
     cells: tuple[Record | None, ...]
@@ -47,19 +48,43 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Error consistency: one line per pair of networks, one column per variant.
+
+    Attributes:
+        heads: of the columns: the variant, and its level where it has one.
+    """
+
+    heads: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
 class Section:
-    """Everything the page shows of one dataset."""
+    """Everything the page shows of one dataset.
+
+    Attributes:
+        claims: one line per pair of networks, all with the same variants.
+    """
 
     dataset: Dataset
     style: dict[str, Look]
     headline: str
     findings: Sequence[str]
     groups: Sequence[Group]
-    checks: Sequence[Check]
+    claims: Sequence[Sequence[Claim]]
+    verdicts: str
+    agreement: Agreement
     notes: Sequence[str]
     charts: Sequence[Picture]
+    by_class: Picture | None
     learning: Picture
     salience: Picture
+
+    @property
+    def pictures(self) -> list[Picture]:
+        by_class = [] if self.by_class is None else [self.by_class]
+        return [*self.charts, *by_class, self.learning, self.salience]
 
 
 def _row(dataset: Dataset, label: str, variant: str, level: float, measure: str) -> Row:
@@ -92,6 +117,8 @@ def _table(dataset: Dataset) -> list[Group]:
     clean = (
         _row(dataset, "accuracy", CLEAN, 0.0, "accuracy"),
         _row(dataset, "top-3 accuracy", CLEAN, 0.0, "top3_accuracy"),
+        _row(dataset, "mean confidence", CLEAN, 0.0, "confidence"),
+        _row(dataset, "expected calibration error", CLEAN, 0.0, "calibration_error"),
     )
     groups = {"Clean images": Group("Clean images", "all test images", clean)}
     for variant in dataset.kinds:
@@ -113,19 +140,51 @@ def _table(dataset: Dataset) -> list[Group]:
     return list(groups.values())
 
 
+def _agreement(dataset: Dataset) -> Agreement:
+    results, measure = dataset.results, "error_consistency"
+    places = {
+        variant: middle(results.levels(variant, measure))
+        for variant in (CLEAN, *dataset.kinds)
+        if variant in results.variants(measure)
+    }
+    names = [network.method for network in dataset.networks]
+    rows = [
+        Row(
+            f"{method} and {other}",
+            tuple(results.get(method, *place, measure, other) for place in places.items()),
+        )
+        for method, other in combinations(names, 2)
+    ]
+    heads = tuple(
+        (variant, "" if variant == CLEAN else labels.strength(dataset.kinds[variant], level))
+        for variant, level in places.items()
+    )
+    return Agreement(heads, tuple(rows))
+
+
 def section(
-    dataset: Dataset, charts: Sequence[Picture], learning: Picture, salience: Picture
+    dataset: Dataset,
+    claims: Sequence[Claim],
+    charts: Sequence[Picture],
+    by_class: Picture | None,
+    learning: Picture,
+    salience: Picture,
 ) -> Section:
     """Compute what the page says about one dataset."""
     return Section(
         dataset=dataset,
         style=looks(dataset.networks),
-        headline=claims.headline(dataset),
-        findings=claims.findings(dataset),
+        headline=sentences.headline(dataset, claims),
+        findings=sentences.findings(dataset, claims),
         groups=_table(dataset),
-        checks=claims.checks(dataset),
-        notes=claims.notes(dataset),
+        claims=[
+            list(line) for _, line in groupby(claims, lambda claim: (claim.method, claim.reference))
+        ],
+        verdicts=sentences.verdicts(claims),
+        agreement=_agreement(dataset),
+        notes=sentences.notes(dataset),
         charts=charts,
+        by_class=by_class,
         learning=learning,
         salience=salience,
     )
@@ -144,5 +203,12 @@ def render(sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=labels.percent, interval=labels.interval, data_uri=_data_uri)
+    environment.filters.update(
+        percent=labels.percent,
+        interval=labels.interval,
+        points=labels.points,
+        p_value=labels.p_value,
+        kappa=labels.kappa,
+        data_uri=_data_uri,
+    )
     return environment.get_template("page.html.jinja").render(sections=sections)

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+from atcore.measures import shape_bias_by_class
 from atcore.report import labels
 from atcore.report.claims import DESTROYS
-from atcore.report.figures import Look, curve, dots, learning, looks, png
+from atcore.report.figures import Look, class_bars, curve, dots, learning, looks, png
 from atcore.report.inputs import Dataset
+from atcore.report.records import middle
 from atcore.report.salience_grid import grid
+
+_MOST_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,35 @@ def charts(dataset: Dataset) -> list[Picture]:
             if (kind := left.pop(variant, None)) is not None:
                 drawn.append(_chart(dataset, style, variant, kind, measure))
     return drawn
+
+
+def shape_bias_of_classes(dataset: Dataset) -> Picture | None:
+    """Shape bias by the shape's class, of the first variant with cue conflicts at its middle level.
+
+    None without cue conflicts, or with more classes than a reader can compare.
+    """
+    conflicts = dataset.results.variants("shape_bias")
+    if not conflicts or len(dataset.classes) > _MOST_CLASSES:
+        return None
+    variant = conflicts[0]
+    level = middle(dataset.results.levels(variant, "shape_bias"))
+    shares = {
+        method: shape_bias_by_class(part, len(dataset.classes))
+        for method, parts in dataset.answers.items()
+        for part in parts
+        if (part.variant, part.level) == (variant, level)
+    }
+    title = f"Shape bias by the class of the shape: {variant}"
+    return Picture(
+        name="shape_bias_by_class",
+        data=png(class_bars(shares, looks(dataset.networks), dataset.classes, title)),
+        caption=(
+            "Share of shape among shape and texture decisions, with its 95% interval. A class "
+            "without a bar was never decided by shape; one without an interval was not decided "
+            "by either cue."
+        ),
+        alternative=f"{title}, one panel per method",
+    )
 
 
 def learning_curves(dataset: Dataset) -> Picture:

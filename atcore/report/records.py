@@ -11,13 +11,17 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Record:
-    """A proportion of `n` images with its 95% interval, all of `value`, `low`, `high` in [0, 1].
+    """One measure of `n` images with its 95% interval, low <= value <= high.
+
+    All are in [0, 1], those of `error_consistency` in [-1, 1].
 
     Attributes:
         variant: `clean`, the name of a variant, or an attack.
         level: 0 for clean images, the variant's level, or the attack's eps on the [0, 1] scale.
         measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
-            `shape_bias`, `shape_rate` or `texture_rate`.
+            `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error` or
+            `error_consistency`.
+        other: the second method of a measure of two, or None.
     """
 
     dataset: str
@@ -29,6 +33,7 @@ class Record:
     low: float
     high: float
     n: int
+    other: str | None = None
 
 
 def dumps(records: Iterable[Record]) -> str:
@@ -54,11 +59,13 @@ class Results:
     records: tuple[Record, ...]
 
     @cached_property
-    def _index(self) -> dict[tuple[str, str, float, str], Record]:
-        return {(r.method, r.variant, r.level, r.measure): r for r in self.records}
+    def _index(self) -> dict[tuple[str, str, float, str, str | None], Record]:
+        return {(r.method, r.variant, r.level, r.measure, r.other): r for r in self.records}
 
-    def get(self, method: str, variant: str, level: float, measure: str) -> Record | None:
-        return self._index.get((method, variant, level, measure))
+    def get(
+        self, method: str, variant: str, level: float, measure: str, other: str | None = None
+    ) -> Record | None:
+        return self._index.get((method, variant, level, measure, other))
 
     @property
     def methods(self) -> list[str]:

@@ -2,9 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
 
 from atcore.errors import UserError
+from atcore.estimates import Estimate, calibration_error, error_consistency, mean_confidence
 from atcore.measures import (
     Proportion,
     accuracy,
@@ -19,9 +22,16 @@ from atcore.report import labels
 from atcore.report.records import Record, Results, middle
 
 _NORMS = {attack: norm for norm, attack in ATTACKS.items()}
+_COLUMNS = [name for name in Record.__dataclass_fields__ if name != "other"]
 
 
-def _measures(part: Predictions, clean: Predictions) -> dict[str, Proportion | None]:
+def _estimate(proportion: Proportion | None) -> Estimate | None:
+    if proportion is None:
+        return None
+    return Estimate(proportion.value, *proportion.interval, proportion.n)
+
+
+def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion | None]:
     if part.variant in _NORMS:
         return {
             "robust_accuracy": accuracy(part),
@@ -36,6 +46,15 @@ def _measures(part: Predictions, clean: Predictions) -> dict[str, Proportion | N
         "shape_bias": shape_bias(part),
         "shape_rate": shape_rate(part),
         "texture_rate": texture_rate(part),
+    }
+
+
+def _measures(part: Predictions, clean: Predictions) -> dict[str, Estimate | None]:
+    proportions = _proportions(part, clean).items()
+    return {
+        **{measure: _estimate(proportion) for measure, proportion in proportions},
+        "confidence": mean_confidence(part),
+        "calibration_error": calibration_error(part),
     }
 
 
@@ -55,15 +74,31 @@ def summarise(dataset: str, method: str, parts: list[Predictions]) -> list[Recor
             variant=part.variant,
             level=part.level,
             measure=measure,
-            value=proportion.value,
-            low=proportion.interval[0],
-            high=proportion.interval[1],
-            n=proportion.n,
+            **asdict(estimate),
         )
         for part in parts
-        for measure, proportion in _measures(part, clean).items()
-        if proportion is not None
+        for measure, estimate in _measures(part, clean).items()
+        if estimate is not None
     ]
+
+
+def consistencies(dataset: str, answers: Mapping[str, Sequence[Predictions]]) -> list[Record]:
+    """Error consistency of every pair of methods, on clean images and every level of a variant.
+
+    Not under attack: there each network answers to images of its own.
+    """
+    records = []
+    for (method, parts), (other, others) in combinations(answers.items(), 2):
+        same = {(part.variant, part.level): part for part in others}
+        for part in parts:
+            counterpart = same.get((part.variant, part.level))
+            if counterpart is None or part.variant in _NORMS:
+                continue
+            estimate = error_consistency(part, counterpart)
+            if estimate is not None:
+                place = (dataset, method, part.variant, part.level, "error_consistency")
+                records.append(Record(*place, **asdict(estimate), other=other))
+    return records
 
 
 def metrics(results: Results) -> dict[str, dict[str, float]]:
@@ -98,9 +133,9 @@ def curves_csv(records: Iterable[Record]) -> str:
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(Record.__dataclass_fields__)
+    writer.writerow(_COLUMNS)
     for r in records:
         drawn = "robust_accuracy" if r.variant in _NORMS else "accuracy_on_correct"
         if r.measure == drawn:
-            writer.writerow([getattr(r, name) for name in Record.__dataclass_fields__])
+            writer.writerow([getattr(r, name) for name in _COLUMNS])
     return buffer.getvalue()

@@ -12,6 +12,7 @@ from atcore.measures import (
     accuracy,
     accuracy_on_correct,
     shape_bias,
+    shape_bias_by_class,
     shape_rate,
     texture_rate,
     top3_accuracy,
@@ -98,6 +99,12 @@ CONFLICTS = answers(
 
 def test_shape_bias_counts_decisions_for_shape_or_texture_on_conflicts_only() -> None:
     assert shape_bias(CONFLICTS) == Proportion(2, 3)
+
+
+def test_shape_bias_by_class_of_the_shape() -> None:
+    # Class 3 names neither, the shape of class 4 is its texture, and no image shows a 5.
+    expected = [Proportion(1, 1), Proportion(1, 1), Proportion(0, 1), None, None, None]
+    assert shape_bias_by_class(CONFLICTS, 6) == expected
 
 
 def test_shape_and_texture_rates_count_all_conflicts() -> None:

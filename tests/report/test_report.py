@@ -16,8 +16,9 @@ from tasks import paths, report
 
 
 def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
+    """Those of one method, by what they measure."""
     records = loads((folder / "reports/summary.json").read_text())
-    return {(r.method, r.variant, r.level, r.measure): r for r in records}
+    return {(r.method, r.variant, r.level, r.measure): r for r in records if r.other is None}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,10 @@ def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
         (("standard", "cue_conflict", 0.6, "shape_bias"), 2 / 38, 38),
         (("standard", "cue_conflict", 0.6, "texture_rate"), 0.9, 40),
         ((NAUGHTY, "cue_conflict", 0.6, "shape_rate"), 0.95, 40),
+        # Every answer has probability 0.7, in one bin.
+        (("underfit", CLEAN, 0.0, "confidence"), 0.7, 40),
+        (("underfit", CLEAN, 0.0, "calibration_error"), 0.05, 40),
+        (("standard", "stylized", 0.6, "calibration_error"), 0.45, 40),
     ],
 )
 def test_records(reported: Path, key: tuple[str, str, float, str], value: float, n: int) -> None:
@@ -47,9 +52,32 @@ def test_measures_that_count_nothing_are_left_out(reported: Path) -> None:
     assert ("standard", CLEAN, 0.0, "robust_accuracy") not in records
 
 
+def test_error_consistency_of_every_pair(reported: Path) -> None:
+    records = loads((reported / "reports/summary.json").read_text())
+    found = {(r.method, r.other, r.variant, r.level): r for r in records if r.other is not None}
+    pairs = dict.fromkeys((method, other) for method, other, *_ in found)
+    assert list(pairs) == [("standard", "underfit"), ("standard", NAUGHTY), ("underfit", NAUGHTY)]
+    assert {r.measure for r in found.values()} == {"error_consistency"}
+    # Right: 30 of one, the same and 6 more of the other. (0.85 - 0.7) / (1 - 0.7)
+    clean = found["underfit", NAUGHTY, CLEAN, 0.0]
+    assert (clean.value, clean.n) == (pytest.approx(0.5), 40)
+    assert clean.low < clean.value < clean.high
+    assert not {"pgd_linf", "pgd_l2"} & {variant for _, _, variant, _ in found}
+
+
 def test_records_have_the_order_of_the_run(reported: Path) -> None:
     methods = dict.fromkeys(method for method, *_ in _records(reported))
     assert list(methods) == ["standard", "underfit", NAUGHTY]
+
+
+def test_claims_file(reported: Path) -> None:
+    claims = json.loads((reported / "reports/claims.json").read_text())
+    assert len(claims) == 8
+    stylized = claims[0]
+    assert (stylized["reference"], stylized["variant"]) == ("standard", "stylized")
+    assert stylized["verdict"] == "supported"
+    assert stylized["comparison"]["p"] == pytest.approx(2 / 2**20)  # 20 images, all for one side
+    assert stylized["p"] > stylized["comparison"]["p"]
 
 
 def test_metrics(reported: Path) -> None:
@@ -66,7 +94,7 @@ def test_metrics(reported: Path) -> None:
 def test_curves(reported: Path) -> None:
     with (reported / "reports/curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(Record.__dataclass_fields__)
+    assert [*rows[0], "other"] == list(Record.__dataclass_fields__)
     drawn = {(row["variant"], row["measure"]) for row in rows}
     assert ("pgd_linf", "robust_accuracy") in drawn
     assert ("saturated", "accuracy_on_correct") in drawn
@@ -83,6 +111,7 @@ def test_figures(reported: Path) -> None:
         "pgd_linf.png",
         "salience.png",
         "saturated.png",
+        "shape_bias_by_class.png",
         "stylized.png",
     ]
     assert all(
@@ -94,7 +123,7 @@ def test_figures(reported: Path) -> None:
 def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
     report.main()
     files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
-    assert len(files) == 12
+    assert len(files) == 14
     for path in files:
         again = workspace / path.relative_to(reported)
         assert again.read_bytes() == path.read_bytes(), path.name

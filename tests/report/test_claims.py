@@ -1,0 +1,210 @@
+"""Claims on prediction tables made to support, oppose or not decide them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from atcore.predictions import CLEAN, Predictions
+from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, claims_of
+from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
+from atcore.report.pictures import shape_bias_of_classes
+from atcore.report.records import Results
+from atcore.report.sentences import headline, verdicts
+from atcore.report.summary import summarise
+
+IMAGES = 60
+_KINDS = {
+    "stylized": "stylized",
+    "patch_shuffled": "patch_shuffled",
+    "cue_conflict": "cue_conflict",
+}
+
+
+def answers(variant: str, hits: int, *, first: int = 0, level: float = 1.0) -> Predictions:
+    """Images first .. first + hits - 1 are right; where shape and texture differ, others say 1."""
+    ids = np.arange(IMAGES, dtype=np.int64)
+    right = (ids >= first) & (ids < first + hits)
+    predicted = np.where(right, 0, 1).astype(np.int32)
+    return Predictions(
+        variant=variant,
+        level=level,
+        ids=ids,
+        labels=np.zeros(IMAGES, np.int32),
+        top3=np.stack([predicted, 1 - predicted, np.full(IMAGES, 2, np.int32)], 1),
+        probabilities=np.zeros((IMAGES, 3), np.float32),
+        texture_labels=np.ones(IMAGES, np.int32) if variant == "cue_conflict" else None,
+    )
+
+
+def network(method: str, *, adversarial: bool) -> Network:
+    nothing = np.zeros(0)
+    return Network(
+        method=method,
+        adversarial=adversarial,
+        stop_at=None,
+        training=Training("epochs", 1, None, 0.5, None),
+        curve=Curve((0.5,), (None,)),
+        maps=Maps((), nothing.astype(np.uint8), nothing.astype(np.float32), *[nothing] * 2),
+    )
+
+
+def dataset(tables: dict[str, list[Predictions]], kinds: dict[str, str] | None = None) -> Dataset:
+    """Methods whose name starts with `pgd` are adversarially trained."""
+    records = [r for method, parts in tables.items() for r in summarise("d", method, parts)]
+    return Dataset(
+        name="d",
+        classes=("a", "b", "c"),
+        counts={},
+        unreadable=(),
+        kinds=_KINDS if kinds is None else kinds,
+        networks=tuple(network(m, adversarial=m.startswith("pgd")) for m in tables),
+        results=Results(tuple(records)),
+        answers=tables,
+    )
+
+
+def table(stylized: int, shuffled: int, by_shape: int, clean: int = IMAGES) -> list[Predictions]:
+    return [
+        answers(CLEAN, clean, level=0.0),
+        answers("stylized", stylized),
+        answers("patch_shuffled", shuffled),
+        answers("cue_conflict", by_shape),
+    ]
+
+
+def by_variant(claims: list[Claim]) -> dict[str, Claim]:
+    return {claim.variant: claim for claim in claims}
+
+
+@pytest.mark.parametrize(
+    ("standard", "robust", "verdict"),
+    [
+        ((10, 40, 5), (40, 10, 50), SUPPORTED),
+        ((40, 10, 50), (10, 40, 5), NOT_SUPPORTED),
+        ((20, 20, 20), (22, 18, 21), NOT_DECIDED),
+        ((20, 20, 20), (20, 20, 20), NOT_DECIDED),
+    ],
+)
+def test_verdicts(
+    standard: tuple[int, int, int], robust: tuple[int, int, int], verdict: str
+) -> None:
+    claims = claims_of([dataset({"standard": table(*standard), "pgd": table(*robust)})])
+    assert [claim.variant for claim in claims] == list(_KINDS)
+    assert {claim.verdict for claim in claims} == {verdict}
+
+
+def test_numbers_of_a_claim() -> None:
+    claims = claims_of([dataset({"standard": table(10, 40, 5), "pgd": table(22, 33, 50)})])
+    # Images that only one of them gets right: 12, 7, 45.
+    raw = [stats.binomtest(0, n).pvalue for n in (12, 7, 45)]
+    found = [claim.comparison for claim in claims]
+    assert [c.p for c in found if c] == pytest.approx(raw, abs=1e-12)
+    assert [c.effect for c in found if c] == pytest.approx([12 / 60, -7 / 60, 45 / 60])
+    # Holm: the smallest times 3, the next times 2, the largest as it is.
+    assert [c.p for c in claims] == pytest.approx([raw[0] * 2, raw[1], raw[2] * 3], abs=1e-12)
+
+
+def test_only_images_that_both_know_are_compared() -> None:
+    tables = {"standard": table(30, 30, 30, clean=40), "pgd": table(50, 30, 30, clean=50)}
+    stylized = by_variant(claims_of([dataset(tables)]))["stylized"].comparison
+    assert stylized is not None
+    assert (stylized.n, stylized.effect) == (40, 0.25)
+
+
+def test_levels_are_pooled_where_both_networks_have_them() -> None:
+    standard = [answers(CLEAN, 60, level=0), *(answers("stylized", 10, level=x) for x in (1, 2))]
+    robust = [answers(CLEAN, 60, level=0), *(answers("stylized", 16, level=x) for x in (2, 1, 3))]
+    claims = claims_of([dataset({"standard": standard, "pgd": robust}, {"stylized": "stylized"})])
+    comparison = claims[0].comparison
+    assert comparison is not None
+    assert comparison.n == 60
+    assert comparison.effect == pytest.approx(0.1)
+    assert comparison.p == pytest.approx(2 / 2**6)
+
+
+def test_levels_that_disagree_are_counted() -> None:
+    clean = answers(CLEAN, 60, level=0)
+    standard = [clean, *(answers("stylized", 10, level=x) for x in (1, 2, 3))]
+    hits = {1: 9, 2: 10, 3: 40}
+    robust = [clean, *(answers("stylized", n, level=x) for x, n in hits.items())]
+    [claim] = claims_of([dataset({"standard": standard, "pgd": robust}, {"stylized": "stylized"})])
+    assert claim.effects == pytest.approx((-1 / 60, 0, 0.5))
+    assert claim.levels_as_claimed == 1
+    assert claim.verdict == SUPPORTED
+
+
+def test_all_claims_of_a_run_are_one_family() -> None:
+    one = dataset({"standard": table(20, 30, 20), "pgd": table(26, 30, 20)})
+    [alone] = claims_of([replace(one, kinds={"stylized": "stylized"})])
+    assert alone.p == pytest.approx(2 / 2**6)
+    assert alone.verdict == SUPPORTED
+    many = claims_of([one, replace(one, name="e")])
+    assert len(many) == 6
+    assert by_variant(many)["stylized"].p == pytest.approx(6 * 2 / 2**6)
+    assert {claim.verdict for claim in many} == {NOT_DECIDED}
+
+
+def test_every_adversarial_network_against_every_ordinary_one() -> None:
+    tables = {m: table(20, 20, 20) for m in ("standard", "pgd", "underfit", "pgd_l2")}
+    pairs = dict.fromkeys((c.method, c.reference) for c in claims_of([dataset(tables)]))
+    assert list(pairs) == [
+        ("pgd", "standard"),
+        ("pgd", "underfit"),
+        ("pgd_l2", "standard"),
+        ("pgd_l2", "underfit"),
+    ]
+
+
+def test_a_claim_that_no_image_can_test_is_not_decided_and_not_counted() -> None:
+    ignorant = table(0, 0, 5, clean=0)
+    claims = by_variant(claims_of([dataset({"standard": ignorant, "pgd": table(40, 40, 11)})]))
+    assert claims["stylized"].comparison is None
+    assert claims["stylized"].verdict == NOT_DECIDED
+    assert claims["cue_conflict"].p == pytest.approx(2 / 2**6)
+
+
+def test_empty_tables() -> None:
+    empty = [
+        replace(
+            part,
+            ids=part.ids[:0],
+            labels=part.labels[:0],
+            top3=part.top3[:0],
+            probabilities=part.probabilities[:0],
+            texture_labels=None,
+        )
+        for part in table(1, 1, 1)
+    ]
+    claims = claims_of([dataset({"standard": empty, "pgd": empty})])
+    assert [claim.variant for claim in claims] == ["stylized", "patch_shuffled"]
+    assert {claim.verdict for claim in claims} == {NOT_DECIDED}
+
+
+def test_a_run_without_pairs_has_no_claims() -> None:
+    assert claims_of([dataset({"standard": table(1, 1, 1)})]) == []
+    assert claims_of([]) == []
+
+
+@pytest.mark.parametrize(
+    ("robust", "words"),
+    [(50, "relies more on"), (5, "relies less on"), (31, "does not clearly differ in")],
+)
+def test_headline_follows_the_verdict(robust: int, words: str) -> None:
+    data = dataset({"standard": table(20, 20, 30), "pgd": table(20, 20, robust)})
+    assert headline(data, claims_of([data])).startswith(f"pgd {words} shape")
+
+
+def test_verdicts_are_counted() -> None:
+    claims = claims_of([dataset({"standard": table(10, 10, 30), "pgd": table(40, 40, 30)})])
+    assert verdicts(claims) == (
+        "Of 3 claims, 1 supported, 1 not supported, 1 not decided by this run."
+    )
+
+
+def test_too_many_classes_to_compare_are_not_drawn() -> None:
+    data = dataset({"standard": table(1, 1, 30), "pgd": table(1, 1, 50)})
+    assert shape_bias_of_classes(data) is not None
+    many = replace(data, classes=tuple(f"class {i}" for i in range(21)))
+    assert shape_bias_of_classes(many) is None

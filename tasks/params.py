@@ -140,13 +140,13 @@ class Ray(_Section):
     storage: Annotated[str | None, BeforeValidator(_storage)]
 
 
-class StyleVariant(_Section):
-    kind: Literal["stylized", "cue_conflict"]
+class NonNegativeVariant(_Section):
+    kind: Literal["stylized", "cue_conflict", "edges"]
     levels: list[NonNegative] = Field(min_length=1)
 
 
-class Saturated(_Section):
-    kind: Literal["saturated"]
+class PositiveVariant(_Section):
+    kind: Literal["saturated", "brightness", "low_pass", "high_pass"]
     levels: list[Positive] = Field(min_length=1)
 
 
@@ -155,7 +155,9 @@ class PatchShuffled(_Section):
     levels: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
 
 
-Variant = Annotated[StyleVariant | Saturated | PatchShuffled, Field(discriminator="kind")]
+Variant = Annotated[
+    NonNegativeVariant | PositiveVariant | PatchShuffled, Field(discriminator="kind")
+]
 
 
 class Robustness(_Section):

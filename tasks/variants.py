@@ -1,5 +1,6 @@
 """Stage `variants`: one image table per level of one variant of a dataset's test images."""
 
+from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
@@ -17,6 +18,11 @@ def _transform(
 
 
 def main(dataset: str, variant: str) -> None:
+    """Write the image tables of a variant, all levels or none.
+
+    Raises:
+        UserError: a name is unknown, or the images do not allow a level; names the variant.
+    """
     settings = params.load()
     settings.require(dataset=dataset, variant=variant)
     chosen = settings.variant[variant]
@@ -24,15 +30,18 @@ def main(dataset: str, variant: str) -> None:
     shards = test.shards(_SHARD)
     items = [(level, shard) for level in chosen.levels for shard in shards]
     with cluster.connect():
-        parts = cluster.spread(
-            _transform,
-            items,
-            test,
-            chosen.kind,
-            settings.run.seed,
-            total=len(items),
-            label=f"variants {dataset} {variant}",
-        )
+        try:
+            parts = cluster.spread(
+                _transform,
+                items,
+                test,
+                chosen.kind,
+                settings.run.seed,
+                total=len(items),
+                label=f"variants {dataset} {variant}",
+            )
+        except UserError as error:
+            raise UserError(f"variant.{variant}: {error}") from error
     with replacing(paths.variant(dataset, variant)) as folder:
         folder.mkdir()
         for index, level in enumerate(chosen.levels):

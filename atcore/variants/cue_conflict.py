@@ -39,7 +39,7 @@ def _transferred(table: ImageTable, level: float, pool: ImageTable, seed: int) -
     for image_id, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
         others = np.flatnonzero(pool.labels != label)
         if not len(others):
-            raise UserError("cue_conflict: the test split has a single class; it needs at least 2")
+            raise UserError("the test split has a single class; it needs at least 2")
         sources.append(numpy_rng(seed, "cue_conflict/source", image_id).choice(others))
     return replace(
         table,

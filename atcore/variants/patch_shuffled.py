@@ -39,9 +39,7 @@ def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> Image
     k = int(level)
     side = min(table.images.shape[1:3])
     if k > side:
-        raise UserError(
-            f"patch level k = {k} is not allowed for images of {side} px; give k <= {side}"
-        )
+        raise UserError(f"level k = {k} is not allowed for images of {side} px; give k <= {side}")
     images = [
         shuffle(image, k, permutation(numpy_rng(seed, f"patch_shuffled/{k}", int(i)), k * k))
         for i, image in zip(table.ids, table.images, strict=True)

@@ -1,0 +1,16 @@
+"""Low-pass filter: keeps frequencies of at most `level` cycles per image, which removes texture.
+
+Coarse shape stays; the sharp cut-off in the Fourier plane leaves ripples beside strong edges.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from atcore.images.table import ImageTable
+from atcore.variants.fourier import low_frequencies, to_pixels
+
+
+def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+    images = [to_pixels(low_frequencies(image, level)) for image in table.images]
+    return replace(table, images=np.stack(images))

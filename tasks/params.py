@@ -141,8 +141,15 @@ class Ray(_Section):
 
 
 class NonNegativeVariant(_Section):
-    kind: Literal["stylized", "cue_conflict", "edges"]
+    kind: Literal["cue_conflict", "edges"]
     levels: list[NonNegative] = Field(min_length=1)
+
+
+class Stylized(_Section):
+    kind: Literal["stylized"]
+    levels: list[NonNegative] = Field(min_length=1)
+    # The one folder of pictures that the stage depends on in dvc.yaml.
+    styles: Literal["raw/styles"] | None = None
 
 
 class PositiveVariant(_Section):
@@ -156,7 +163,7 @@ class PatchShuffled(_Section):
 
 
 Variant = Annotated[
-    NonNegativeVariant | PositiveVariant | PatchShuffled, Field(discriminator="kind")
+    Stylized | NonNegativeVariant | PositiveVariant | PatchShuffled, Field(discriminator="kind")
 ]
 
 

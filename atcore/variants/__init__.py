@@ -7,6 +7,9 @@ split), never on the other rows of `table`, so that a table may be cut into shar
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atcore.images.table import ImageTable
 from atcore.variants import (
     brightness,
@@ -24,10 +27,18 @@ class Kind(Protocol):
     """The interface of the modules of this package.
 
     `apply` raises UserError where the images do not allow the level; the message names the level,
-    the size of the images and what is allowed.
+    the size of the images and what is allowed. `styles` are the user's pictures (see `styles`),
+    which only `stylized` uses.
     """
 
-    def apply(self, table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable: ...
+    def apply(
+        self,
+        table: ImageTable,
+        level: float,
+        pool: ImageTable,
+        seed: int,
+        styles: NDArray[np.uint8] | None = None,
+    ) -> ImageTable: ...
 
 
 KINDS: dict[str, Kind] = {

@@ -17,5 +17,11 @@ def lookup(factor: float) -> NDArray[np.uint8]:
     return np.rint((np.arange(256) * factor).clip(0, 255)).astype(np.uint8)
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     return replace(table, images=lookup(level)[table.images])

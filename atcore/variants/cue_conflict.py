@@ -8,6 +8,7 @@ class, transferred by `filtered`; the level is the strength of the transfer.
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atcore.errors import UserError
 from atcore.images import shapes
@@ -16,7 +17,13 @@ from atcore.rng import numpy_rng
 from atcore.variants.filtered import transfer
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     if table.origin.get("generator") == "shapes":
         return _redrawn(table, seed)
     return _transferred(table, level, pool, seed)

@@ -44,7 +44,13 @@ def draw(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
     return lines[..., None].repeat(3, axis=-1)
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     side = min(table.images.shape[1:3])
     if level > side:
         raise UserError(

@@ -35,7 +35,13 @@ def shuffle(image: NDArray[np.uint8], k: int, order: NDArray[np.int64]) -> NDArr
     return result
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     k = int(level)
     side = min(table.images.shape[1:3])
     if k > side:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,18 @@ from atcore_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from atcore.errors import UserError
 from atcore.images import shapes
 from atcore.images.table import ImageTable, concatenate
+from atcore.rng import numpy_rng
 from atcore.variants import KINDS, edges
 from atcore.variants.filtered import transfer
 from atcore.variants.patch_shuffled import permutation, shuffle
 from atcore.variants.saturated import lookup
+from atcore.variants.styles import crop
+from atcore.variants.styles import pictures as pictures_of
 
 SHAPES = shapes_table(40)
 LEVELS = {
@@ -555,3 +560,73 @@ def test_stylizing_scales_with_the_image() -> None:
     small, large = transfer(content, style, 0.0), transfer(doubled(content), doubled(style), 0.0)
     difference = np.abs(doubled(small).astype(int) - large)
     assert difference.mean() < 6
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures of other sizes than the crops: smooth red, a fine pattern, a grey one."""
+    rng = np.random.default_rng(0)
+    Image.new("RGB", (90, 128), (200, 40, 40)).save(tmp_path / "b.png")
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(rng.integers(0, 256, (80, 64), dtype=np.uint8)).save(tmp_path / "c.tiff")
+    (tmp_path / "README.md").write_text("ours")
+    (tmp_path / ".hidden").write_text("the system's")
+    return tmp_path
+
+
+def test_pictures_come_in_the_order_of_their_names_four_times_as_large(folder: Path) -> None:
+    found = pictures_of(folder, 16)
+    assert found.shape == (3, 64, 64, 3)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found[0], np.asarray(Image.open(folder / "a.png")))
+    assert (found[1] == (200, 40, 40)).all()
+    assert (found[2] == found[2][..., :1]).all()
+
+
+def test_every_style_is_a_crop_of_a_picture(folder: Path) -> None:
+    styles = pictures_of(folder, 16)
+    windows = np.lib.stride_tricks.sliding_window_view(styles, (16, 16), axis=(1, 2))
+    crops = [crop(np.random.default_rng(seed), styles, 16) for seed in range(60)]
+    pictures = []
+    for image in crops:
+        found = (windows == image.transpose(2, 0, 1)).all(axis=(3, 4, 5))
+        assert found.any()
+        pictures.append(int(found.nonzero()[0][0]))
+    assert set(pictures) == {0, 1, 2}
+    assert len({image.tobytes() for image in crops}) > 30
+
+
+def test_a_crop_reaches_every_pixel() -> None:
+    picture = numbered(4, 4)[None]
+    corners = {int(crop(np.random.default_rng(seed), picture, 2)[0, 0, 0]) for seed in range(200)}
+    assert corners == {0, 1, 2, 4, 5, 6, 8, 9, 10}
+
+
+def test_pictures_give_the_images_their_texture_in_any_shards(folder: Path) -> None:
+    styles = pictures_of(folder, 16)
+    apply = KINDS["stylized"].apply
+    whole = apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 0, styles)
+    for position, image_id in enumerate(PHOTOGRAPHS.ids.tolist()):
+        style = crop(numpy_rng(0, "stylized/style", image_id), styles, 16)
+        content = PHOTOGRAPHS.images[position : position + 1]
+        assert np.array_equal(whole.images[position], transfer(content, style[None], 0.6)[0])
+    parts = [apply(shard, 0.6, PHOTOGRAPHS, 0, styles) for shard in PHOTOGRAPHS.shards(7)]
+    assert_equal_tables(concatenate(parts), whole)
+    assert (apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 1, styles).images != whole.images).any()
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("ours")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=f"^{re.escape(str(folder))}: no pictures in it; .*$"):
+            pictures_of(folder, 16)
+
+
+def test_what_is_no_picture_is_refused_by_name(folder: Path) -> None:
+    (folder / "notes.txt").write_text("no picture")
+    with pytest.raises(UserError, match=r"^.*/notes\.txt: not an image$"):
+        pictures_of(folder, 16)
+    (folder / "notes.txt").unlink()
+    (folder / "more").mkdir()
+    with pytest.raises(UserError, match=r"^.*/more: Is a directory$"):
+        pictures_of(folder, 16)

@@ -140,13 +140,20 @@ class Ray(_Section):
     storage: Annotated[str | None, BeforeValidator(_storage)]
 
 
-class StyleVariant(_Section):
-    kind: Literal["stylized", "cue_conflict"]
+class NonNegativeVariant(_Section):
+    kind: Literal["cue_conflict", "edges"]
     levels: list[NonNegative] = Field(min_length=1)
 
 
-class Saturated(_Section):
-    kind: Literal["saturated"]
+class Stylized(_Section):
+    kind: Literal["stylized"]
+    levels: list[NonNegative] = Field(min_length=1)
+    # The one folder of pictures that the stage depends on in dvc.yaml.
+    styles: Literal["raw/styles"] | None = None
+
+
+class PositiveVariant(_Section):
+    kind: Literal["saturated", "brightness", "low_pass", "high_pass"]
     levels: list[Positive] = Field(min_length=1)
 
 
@@ -155,7 +162,9 @@ class PatchShuffled(_Section):
     levels: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
 
 
-Variant = Annotated[StyleVariant | Saturated | PatchShuffled, Field(discriminator="kind")]
+Variant = Annotated[
+    Stylized | NonNegativeVariant | PositiveVariant | PatchShuffled, Field(discriminator="kind")
+]
 
 
 class Robustness(_Section):

@@ -1,38 +1,63 @@
 """Stage `variants`: one image table per level of one variant of a dataset's test images."""
 
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
 from atcore.variants import KINDS
+from atcore.variants.styles import pictures
 from tasks import cluster, params, paths, stage
+from tasks.params import Stylized
 
 _SHARD = 500
 
 
 def _transform(
-    item: tuple[float, ImageTable], pool: ImageTable, kind: str, seed: int
+    item: tuple[float, ImageTable],
+    pool: ImageTable,
+    kind: str,
+    seed: int,
+    styles: NDArray[np.uint8] | None,
 ) -> ImageTable:
     level, shard = item
-    return KINDS[kind].apply(shard, level, pool, seed)
+    return KINDS[kind].apply(shard, level, pool, seed, styles)
 
 
 def main(dataset: str, variant: str) -> None:
+    """Write the image tables of a variant, all levels or none.
+
+    Raises:
+        UserError: a name is unknown, the images do not allow a level, or the pictures for styles
+            are missing or unreadable.
+    """
     settings = params.load()
     settings.require(dataset=dataset, variant=variant)
     chosen = settings.variant[variant]
     test = table.read(paths.split(dataset, "test"))
     shards = test.shards(_SHARD)
     items = [(level, shard) for level in chosen.levels for shard in shards]
+    styles = None
+    if isinstance(chosen, Stylized) and chosen.styles is not None:
+        styles = pictures(Path(chosen.styles), test.images.shape[1])
     with cluster.connect():
-        parts = cluster.spread(
-            _transform,
-            items,
-            test,
-            chosen.kind,
-            settings.run.seed,
-            total=len(items),
-            label=f"variants {dataset} {variant}",
-        )
+        try:
+            parts = cluster.spread(
+                _transform,
+                items,
+                test,
+                chosen.kind,
+                settings.run.seed,
+                styles,
+                total=len(items),
+                label=f"variants {dataset} {variant}",
+            )
+        except UserError as error:
+            raise UserError(f"variant.{variant}: {error}") from error
     with replacing(paths.variant(dataset, variant)) as folder:
         folder.mkdir()
         for index, level in enumerate(chosen.levels):

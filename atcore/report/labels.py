@@ -2,10 +2,21 @@
 
 from atcore.report.records import Record
 
-_LEVELS = {"saturated": "p = {:g}", "patch_shuffled": "k = {:g}"}
+_LEVELS = {
+    "saturated": "p = {:g}",
+    "patch_shuffled": "k = {:g}",
+    "brightness": "factor {:g}",
+    "edges": "σ = {:g} px",
+    "low_pass": "up to {:g} cycles",
+    "high_pass": "above {:g} cycles",
+}
 _AXES = {
     "saturated": "saturation p (2 leaves the image as it is)",
     "patch_shuffled": "k (patches per side, shuffled)",
+    "brightness": "factor of pixel values (1 leaves the image as it is)",
+    "edges": "σ of the blur before, in pixels",
+    "low_pass": "largest frequency kept, in cycles per image",
+    "high_pass": "largest frequency removed, in cycles per image",
     "pgd_linf": "ε of the attack, L∞ norm of pixels in [0, 1] (0: no attack)",
     "pgd_l2": "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
 }

@@ -1,4 +1,4 @@
-"""Test-set variants: functions of the test images that destroy shape or texture.
+"""Test-set variants: functions of the test images, most of which destroy shape or texture.
 
 Each module defines one kind: `apply(table, level, pool, seed)` transforms the rows of an image
 table. What happens to an image depends on its id, the level, the seed and the pool (the whole test
@@ -7,14 +7,38 @@ split), never on the other rows of `table`, so that a table may be cut into shar
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atcore.images.table import ImageTable
-from atcore.variants import cue_conflict, patch_shuffled, saturated, stylized
+from atcore.variants import (
+    brightness,
+    cue_conflict,
+    edges,
+    high_pass,
+    low_pass,
+    patch_shuffled,
+    saturated,
+    stylized,
+)
 
 
 class Kind(Protocol):
-    """The interface of the modules of this package."""
+    """The interface of the modules of this package.
 
-    def apply(self, table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable: ...
+    `apply` raises UserError where the images do not allow the level; the message names the level,
+    the size of the images and what is allowed. `styles` are the user's pictures (see `styles`),
+    which only `stylized` uses.
+    """
+
+    def apply(
+        self,
+        table: ImageTable,
+        level: float,
+        pool: ImageTable,
+        seed: int,
+        styles: NDArray[np.uint8] | None = None,
+    ) -> ImageTable: ...
 
 
 KINDS: dict[str, Kind] = {
@@ -22,4 +46,8 @@ KINDS: dict[str, Kind] = {
     "saturated": saturated,
     "patch_shuffled": patch_shuffled,
     "cue_conflict": cue_conflict,
+    "brightness": brightness,
+    "edges": edges,
+    "low_pass": low_pass,
+    "high_pass": high_pass,
 }

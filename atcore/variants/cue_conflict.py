@@ -8,6 +8,7 @@ class, transferred by `filtered`; the level is the strength of the transfer.
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atcore.errors import UserError
 from atcore.images import shapes
@@ -16,7 +17,13 @@ from atcore.rng import numpy_rng
 from atcore.variants.filtered import transfer
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     if table.origin.get("generator") == "shapes":
         return _redrawn(table, seed)
     return _transferred(table, level, pool, seed)
@@ -39,7 +46,7 @@ def _transferred(table: ImageTable, level: float, pool: ImageTable, seed: int) -
     for image_id, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
         others = np.flatnonzero(pool.labels != label)
         if not len(others):
-            raise UserError("cue_conflict: the test split has a single class; it needs at least 2")
+            raise UserError("the test split has a single class; it needs at least 2")
         sources.append(numpy_rng(seed, "cue_conflict/source", image_id).choice(others))
     return replace(
         table,

@@ -9,7 +9,7 @@ fine band is added. Lengths are given for 32 px and grow with the image.
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from atcore.variants.blur import Floats, gaussian
 
 _REFERENCE_SIDE = 32
 _PRE_SIGMA = 1.0
@@ -22,23 +22,6 @@ _MIN_STD = 0.2
 
 def _scale(images: Floats) -> int:
     return max(1, round(images.shape[1] / _REFERENCE_SIDE))
-
-
-def _gaussian(images: Floats, sigma: float) -> Floats:
-    """Separable Gaussian blur of N x H x W x 3 with mirrored borders."""
-    radius = int(np.ceil(3 * sigma))
-    offsets = np.arange(-radius, radius + 1)
-    kernel = np.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).astype(np.float32)
-    for axis in (1, 2):
-        pad = [(0, 0)] * 4
-        pad[axis] = (radius, radius)
-        padded = np.pad(images, pad, mode="reflect")
-        length = images.shape[axis]
-        images = np.zeros_like(images)
-        for start, weight in enumerate(kernel):
-            images += weight * padded.take(range(start, start + length), axis=axis)
-    return images
 
 
 def _bilateral(images: Floats, radius: int, spacing: int) -> Floats:
@@ -69,12 +52,12 @@ def transfer(
     content = np.divide(contents, 255, dtype=np.float32)
     style = np.divide(styles, 255, dtype=np.float32)
     scale = _scale(content)
-    base = _bilateral(_gaussian(content, _PRE_SIGMA * scale), _BILATERAL_RADIUS, scale)
+    base = _bilateral(gaussian(content, _PRE_SIGMA * scale), _BILATERAL_RADIUS, scale)
     pixels = (1, 2)
     centred = base - base.mean(pixels, keepdims=True)
     normalised = centred / np.maximum(base.std(pixels, keepdims=True), 1e-3)
     mean = style.mean(pixels, keepdims=True).clip(*_MEAN_RANGE)
     std = np.maximum(style.std(pixels, keepdims=True), _MIN_STD)
-    fine = style - _gaussian(style, _FINE_SIGMA * scale)
+    fine = style - gaussian(style, _FINE_SIGMA * scale)
     result = normalised * std + mean + strength * fine
     return np.rint(result.clip(0, 1) * 255).astype(np.uint8)

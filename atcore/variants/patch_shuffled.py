@@ -35,13 +35,17 @@ def shuffle(image: NDArray[np.uint8], k: int, order: NDArray[np.int64]) -> NDArr
     return result
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     k = int(level)
     side = min(table.images.shape[1:3])
     if k > side:
-        raise UserError(
-            f"patch level k = {k} is not allowed for images of {side} px; give k <= {side}"
-        )
+        raise UserError(f"level k = {k} is not allowed for images of {side} px; give k <= {side}")
     images = [
         shuffle(image, k, permutation(numpy_rng(seed, f"patch_shuffled/{k}", int(i)), k * k))
         for i, image in zip(table.ids, table.images, strict=True)

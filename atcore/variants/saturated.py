@@ -18,5 +18,11 @@ def lookup(p: float) -> NDArray[np.uint8]:
     return np.rint(value * 255).astype(np.uint8)
 
 
-def apply(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
     return replace(table, images=lookup(level)[table.images])

@@ -1,14 +1,22 @@
-"""Procedural styles: strong, stationary textures, one per image.
+"""Styles, one per image: procedural ones, strong and stationary, or crops of a user's pictures.
 
 Stationary matters: the layout of a painting would put a new shape into the image.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atcore.errors import UserError
+from atcore.images.decode import UnreadableImageError, decode
+
 Floats = NDArray[np.float64]
+
+# Side of a picture in sides of its crops: small enough for a crop to show little of the layout,
+# large enough for it to show texture.
+_SIDES = 4
 
 
 def _grid(side: int) -> tuple[Floats, Floats]:
@@ -68,3 +76,36 @@ def procedural(rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
     contrast = rng.uniform(0.2, 0.5, size=3) * rng.choice([-1, 1], size=3)
     pixels = mean + pattern[:, :, None] * contrast
     return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
+
+
+def pictures(folder: Path, side: int) -> NDArray[np.uint8]:
+    """The pictures in a folder, in the order of their names, ready for `crop`.
+
+    The centre square of each is resized to four times the side of the crops. README.md and hidden
+    files do not count.
+
+    Args:
+        side: of the crops, in pixels.
+
+    Returns:
+        uint8, N x 4 side x 4 side x 3, N >= 1.
+
+    Raises:
+        UserError: there is no picture in the folder, or something that is no readable picture.
+    """
+    paths = [p for p in folder.glob("[!.]*") if p.name != "README.md"]
+    if not paths:
+        raise UserError(f"{folder}: no pictures in it; its README.md says what to put there")
+    try:
+        return np.stack([decode(p.read_bytes(), _SIDES * side, str(p)) for p in sorted(paths)])
+    except UnreadableImageError as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from error
+
+
+def crop(rng: np.random.Generator, styles: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A random part of a random picture: uint8, side x side x 3."""
+    picture = styles[rng.integers(len(styles))]
+    top, left = rng.integers(len(picture) - side + 1, size=2)
+    return picture[top : top + side, left : left + side]

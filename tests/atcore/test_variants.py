@@ -1,7 +1,9 @@
 """Variants of the test images: golden values, and what each one destroys and keeps."""
 
+import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,31 @@ from atcore_samples import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from atcore.errors import UserError
 from atcore.images import shapes
 from atcore.images.table import ImageTable, concatenate
-from atcore.variants import KINDS
+from atcore.rng import numpy_rng
+from atcore.variants import KINDS, edges
 from atcore.variants.filtered import transfer
 from atcore.variants.patch_shuffled import permutation, shuffle
 from atcore.variants.saturated import lookup
+from atcore.variants.styles import crop
+from atcore.variants.styles import pictures as pictures_of
 
 SHAPES = shapes_table(40)
-LEVELS = {"stylized": 0.6, "saturated": 8, "patch_shuffled": 4, "cue_conflict": 0.6}
+LEVELS = {
+    "stylized": 0.6,
+    "saturated": 8,
+    "patch_shuffled": 4,
+    "cue_conflict": 0.6,
+    "brightness": 0.5,
+    "edges": 1,
+    "low_pass": 4,
+    "high_pass": 4,
+}
+RANDOM = {"stylized", "patch_shuffled", "cue_conflict"}
 
 
 def photographs(count: int, side: int = 16, seed: int = 0) -> ImageTable:
@@ -101,10 +117,10 @@ def test_seed_decides_what_is_random_and_nothing_else(kind: str, table: ImageTab
     first = apply(table, level, table, 0)
     assert_equal_tables(apply(table, level, table, 0), first)
     differs = (apply(table, level, table, 1).images != first.images).any(axis=(1, 2, 3))
-    if kind == "saturated":
-        assert not differs.any()
-    else:
+    if kind in RANDOM:
         assert differs.mean() > 0.5
+    else:
+        assert not differs.any()
 
 
 # --- saturated ----------------------------------------------------------------------------------
@@ -223,8 +239,192 @@ def test_images_of_one_table_are_shuffled_differently() -> None:
 
 
 def test_more_patches_than_pixels_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^patch level k = 17 .* 16 px; give k <= 16$"):
+    with pytest.raises(UserError, match=r"^level k = 17 .* 16 px; give k <= 16$"):
         KINDS["patch_shuffled"].apply(PHOTOGRAPHS, 17, PHOTOGRAPHS, 0)
+
+
+# --- brightness, edges, low_pass, high_pass -------------------------------------------------------
+
+
+def grey_table(*images: list[list[int]] | NDArray[Any]) -> ImageTable:
+    """A table of grey images."""
+    pixels = np.array(images, dtype=np.uint8)[..., None].repeat(3, axis=-1)
+    return replace(PHOTOGRAPHS.rows(slice(0, len(images))), images=pixels)
+
+
+def only_channel(kind: str, level: float, image: list[list[int]] | NDArray[Any]) -> list[list[int]]:
+    """What a variant makes of a grey image, which has to stay grey."""
+    table = grey_table(image)
+    result = KINDS[kind].apply(table, level, table, 0).images[0]
+    assert (result == result[..., :1]).all()
+    return result[..., 0].tolist()
+
+
+noise = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).integers(0, 256, (9, 12), dtype=np.uint8)
+)
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [
+        pytest.param(0.25, [0, 0, 1, 25, 50, 64], id="0.25"),
+        pytest.param(1, [0, 1, 3, 100, 200, 255], id="1"),
+        pytest.param(2, [0, 2, 6, 200, 255, 255], id="2"),
+        pytest.param(1e9, [0, 255, 255, 255, 255, 255], id="1e9"),
+    ],
+)
+def test_brightness_by_hand(factor: float, expected: list[int]) -> None:
+    assert only_channel("brightness", factor, [[0, 1, 3, 100, 200, 255]]) == [expected]
+
+
+@given(image=noise, factor=st.floats(0.01, 100))
+def test_brightness_keeps_the_order_of_pixels(image: NDArray[np.uint8], factor: float) -> None:
+    result = np.array(only_channel("brightness", factor, image)).ravel()
+    order = image.ravel().argsort()
+    assert (np.diff(result[order]) >= 0).all()
+    assert (result >= image.ravel()).all() if factor >= 1 else (result <= image.ravel()).all()
+
+
+@pytest.mark.parametrize("height", [1, 50, 255])
+def test_edges_of_a_step_are_its_two_sides_whatever_its_height(height: int) -> None:
+    step = [[0, 0, 0, height, height, height]] * 4
+    assert only_channel("edges", 0, step) == [[255, 255, 0, 0, 255, 255]] * 4
+
+
+def test_edges_of_a_dot_by_hand() -> None:
+    # Sobel beside the dot gives 2 h, at its corners the length of (h, h): 255 (1 - 0.707) = 75.
+    dot = np.zeros((5, 5), np.uint8)
+    dot[2, 2] = 100
+    assert only_channel("edges", 0, dot) == [
+        [255, 255, 255, 255, 255],
+        [255, 75, 0, 75, 255],
+        [255, 0, 255, 0, 255],
+        [255, 75, 0, 75, 255],
+        [255, 255, 255, 255, 255],
+    ]
+
+
+def test_edges_of_colours_by_hand() -> None:
+    # Mean squares of the steps in thirds of 255 squared: green 1, red and blue 2, all of them 3.
+    row = np.zeros((1, 1, 16, 3), np.uint8)
+    row[..., 4:12, 1] = 255
+    row[..., 8:12, [0, 2]] = 255
+    lines = edges.draw(row.repeat(3, axis=1), 0)[0, 1, :, 0]
+    expected = np.full(16, 255)
+    expected[[3, 4]] = 108  # 255 (1 - sqrt(1 / 3))
+    expected[[7, 8]] = 47  # 255 (1 - sqrt(2 / 3))
+    expected[[11, 12]] = 0
+    assert lines.tolist() == expected.tolist()
+
+
+def test_a_figure_as_bright_as_its_ground_keeps_its_outline() -> None:
+    # 0.587 * 60 in green is 0.299 * 118 in red: a luminance of 35 on both sides.
+    image = np.zeros((1, 8, 8, 3), np.uint8)
+    image[:, :, :4, 1] = 60
+    image[:, :, 4:, 0] = 118
+    assert edges.draw(image, 0)[0, 0, :, 0].tolist() == [255, 255, 255, 0, 0, 255, 255, 255]
+
+
+@given(value=st.integers(0, 255), sigma=st.sampled_from([0, 1e-300, 0.3, 1, 2.5, 8]))
+def test_a_flat_image_has_no_edges(value: int, sigma: float) -> None:
+    assert only_channel("edges", sigma, np.full((8, 9), value)) == [[255] * 9] * 8
+
+
+@given(image=noise, sigma=st.floats(0, 3))
+def test_edges_are_those_of_the_negative(image: NDArray[np.uint8], sigma: float) -> None:
+    own = np.array(only_channel("edges", sigma, image))
+    negative = np.array(only_channel("edges", sigma, 255 - image))
+    assert own.min() == 0
+    assert np.abs(own - negative).max() <= 1
+
+
+def test_blur_before_the_edges_removes_fine_texture() -> None:
+    # A checkerboard of 1 px under a step: without blur its lines cover the whole image.
+    board = np.indices((32, 32)).sum(0) % 2 * 20 + (np.arange(32) >= 16) * 60 + 50
+    lines = np.array(only_channel("edges", 2, board))
+    assert (lines[:, :8] > 250).all()
+    assert (lines[:, 15:17] < 5).all()
+
+
+def test_a_blur_wider_than_the_image_is_refused() -> None:
+    KINDS["edges"].apply(PHOTOGRAPHS, 16, PHOTOGRAPHS, 0)
+    with pytest.raises(UserError, match=r"^level sigma = 16.5 .* 16 px; give sigma <= 16$"):
+        KINDS["edges"].apply(PHOTOGRAPHS, 16.5, PHOTOGRAPHS, 0)
+
+
+def wave(down: int, across: int) -> NDArray[np.int64]:
+    """128 + 100 cos of that many cycles over 8 x 8 px; its values are whole numbers."""
+    y, x = np.indices((8, 8))
+    return np.rint(128 + 100 * np.cos(2 * np.pi * (down * y + across * x) / 8)).astype(int)
+
+
+FLAT = np.full((8, 8), 128)
+
+
+@pytest.mark.parametrize(
+    ("image", "below", "at"),
+    [
+        pytest.param(wave(0, 2), 1.99, 2, id="across"),
+        pytest.param(wave(2, 0), 1.99, 2, id="down"),
+        pytest.param(wave(2, 2), 2.82, 2.83, id="diagonal"),  # sqrt(8) = 2.828
+        pytest.param(wave(-2, 2), 2.82, 2.83, id="other diagonal"),
+        pytest.param(wave(0, 4), 3.99, 4, id="Nyquist"),
+        pytest.param(wave(4, 4), 5.65, 5.656854249492381, id="corner"),
+    ],
+)
+def test_a_wave_is_kept_or_removed_exactly(
+    image: NDArray[np.int64], below: float, at: float
+) -> None:
+    assert only_channel("low_pass", below, image) == FLAT.tolist()
+    assert only_channel("low_pass", at, image) == image.tolist()
+    assert only_channel("high_pass", below, image) == image.tolist()
+    assert only_channel("high_pass", at, image) == FLAT.tolist()
+
+
+def test_a_sum_of_waves_is_taken_apart() -> None:
+    coarse, fine = (wave(0, 2) - 128) // 2, (wave(4, 0) - 128) // 2
+    assert only_channel("low_pass", 3, 128 + coarse + fine) == (128 + coarse).tolist()
+    assert only_channel("high_pass", 3, 128 + coarse + fine) == (128 + fine).tolist()
+
+
+def test_channels_are_filtered_each_for_itself() -> None:
+    image = np.stack([wave(0, 2), wave(4, 0), FLAT], axis=-1).astype(np.uint8)
+    table = replace(PHOTOGRAPHS.rows(slice(0, 1)), images=image[None])
+    result = KINDS["low_pass"].apply(table, 3, table, 0).images[0]
+    assert result.tolist() == np.stack([wave(0, 2), FLAT, FLAT], axis=-1).tolist()
+
+
+@given(image=noise, radius=st.floats(0.1, 7.2))
+def test_low_and_high_frequencies_make_up_the_image(
+    image: NDArray[np.uint8], radius: float
+) -> None:
+    # Low contrast, so that nothing is clamped; each part is rounded once.
+    quiet = 100 + image // 8
+    low = np.array(only_channel("low_pass", radius, quiet))
+    high = np.array(only_channel("high_pass", radius, quiet))
+    assert np.abs(low + high - 128 - quiet).max() <= 1
+
+
+@given(image=noise)
+def test_all_frequencies_are_the_image_and_none_its_mean(image: NDArray[np.uint8]) -> None:
+    corner = np.hypot(4, 6)
+    assert only_channel("low_pass", corner, image) == image.tolist()
+    assert np.abs(np.array(only_channel("low_pass", 0.5, image)) - image.mean()).max() <= 0.5001
+
+
+@pytest.mark.parametrize("kind", ["low_pass", "high_pass"])
+@pytest.mark.parametrize(("side", "allowed"), [(15, "9.8"), (16, "11.3"), (32, "22.6")])
+def test_a_radius_beyond_the_corner_is_refused(kind: str, side: int, allowed: str) -> None:
+    table = grey_table(np.zeros((side, side)))
+    KINDS[kind].apply(table, float(allowed), table, 0)
+    level = float(allowed) + 0.1
+    expected = (
+        f"level {level:g} is not allowed for images of {side} x {side} px; "
+        f"give a radius of at most {allowed} cycles per image"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        KINDS[kind].apply(table, level, table, 0)
 
 
 # --- cue_conflict -------------------------------------------------------------------------------
@@ -360,3 +560,73 @@ def test_stylizing_scales_with_the_image() -> None:
     small, large = transfer(content, style, 0.0), transfer(doubled(content), doubled(style), 0.0)
     difference = np.abs(doubled(small).astype(int) - large)
     assert difference.mean() < 6
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures of other sizes than the crops: smooth red, a fine pattern, a grey one."""
+    rng = np.random.default_rng(0)
+    Image.new("RGB", (90, 128), (200, 40, 40)).save(tmp_path / "b.png")
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(rng.integers(0, 256, (80, 64), dtype=np.uint8)).save(tmp_path / "c.tiff")
+    (tmp_path / "README.md").write_text("ours")
+    (tmp_path / ".hidden").write_text("the system's")
+    return tmp_path
+
+
+def test_pictures_come_in_the_order_of_their_names_four_times_as_large(folder: Path) -> None:
+    found = pictures_of(folder, 16)
+    assert found.shape == (3, 64, 64, 3)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found[0], np.asarray(Image.open(folder / "a.png")))
+    assert (found[1] == (200, 40, 40)).all()
+    assert (found[2] == found[2][..., :1]).all()
+
+
+def test_every_style_is_a_crop_of_a_picture(folder: Path) -> None:
+    styles = pictures_of(folder, 16)
+    windows = np.lib.stride_tricks.sliding_window_view(styles, (16, 16), axis=(1, 2))
+    crops = [crop(np.random.default_rng(seed), styles, 16) for seed in range(60)]
+    pictures = []
+    for image in crops:
+        found = (windows == image.transpose(2, 0, 1)).all(axis=(3, 4, 5))
+        assert found.any()
+        pictures.append(int(found.nonzero()[0][0]))
+    assert set(pictures) == {0, 1, 2}
+    assert len({image.tobytes() for image in crops}) > 30
+
+
+def test_a_crop_reaches_every_pixel() -> None:
+    picture = numbered(4, 4)[None]
+    corners = {int(crop(np.random.default_rng(seed), picture, 2)[0, 0, 0]) for seed in range(200)}
+    assert corners == {0, 1, 2, 4, 5, 6, 8, 9, 10}
+
+
+def test_pictures_give_the_images_their_texture_in_any_shards(folder: Path) -> None:
+    styles = pictures_of(folder, 16)
+    apply = KINDS["stylized"].apply
+    whole = apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 0, styles)
+    for position, image_id in enumerate(PHOTOGRAPHS.ids.tolist()):
+        style = crop(numpy_rng(0, "stylized/style", image_id), styles, 16)
+        content = PHOTOGRAPHS.images[position : position + 1]
+        assert np.array_equal(whole.images[position], transfer(content, style[None], 0.6)[0])
+    parts = [apply(shard, 0.6, PHOTOGRAPHS, 0, styles) for shard in PHOTOGRAPHS.shards(7)]
+    assert_equal_tables(concatenate(parts), whole)
+    assert (apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 1, styles).images != whole.images).any()
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("ours")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=f"^{re.escape(str(folder))}: no pictures in it; .*$"):
+            pictures_of(folder, 16)
+
+
+def test_what_is_no_picture_is_refused_by_name(folder: Path) -> None:
+    (folder / "notes.txt").write_text("no picture")
+    with pytest.raises(UserError, match=r"^.*/notes\.txt: not an image$"):
+        pictures_of(folder, 16)
+    (folder / "notes.txt").unlink()
+    (folder / "more").mkdir()
+    with pytest.raises(UserError, match=r"^.*/more: Is a directory$"):
+        pictures_of(folder, 16)

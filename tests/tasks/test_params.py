@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from atcore.errors import UserError
-from tasks.params import Params, load
+from tasks.params import Params, Stylized, load
 
 OWN = Path(__file__).parents[2] / "params.yaml"
 GONE = object()  # as a value: leave the key out
@@ -106,6 +106,12 @@ def test_variant_levels_follow_the_order_of_the_file(path: Path) -> None:
     ]
 
 
+def test_styles_may_come_from_a_folder(path: Path) -> None:
+    stylized = load_changed(path, ("variant.stylized.styles", "raw/styles")).variant["stylized"]
+    assert isinstance(stylized, Stylized)
+    assert stylized.styles == "raw/styles"
+
+
 def test_names_from_the_command_line_are_checked_against_the_catalogues() -> None:
     params = load(OWN)
     params.require(dataset="shapes", method="standard", variant="saturated")
@@ -171,6 +177,11 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("variant.patch_shuffled.levels.0", 2.5, "2.5", "integer"),
     ("variant.stylized.levels.0", -0.6, "-0.6", "greater than or equal to 0"),
     ("variant.cue_conflict.levels.0", math.nan, "nan", "finite"),
+    ("variant.brightness.levels.0", 0, "0", "greater than 0"),
+    ("variant.low_pass.levels.1", 0, "0", "greater than 0"),
+    ("variant.high_pass.levels.0", -2, "-2", "greater than 0"),
+    ("variant.edges.levels.0", -1, "-1", "greater than or equal to 0"),
+    ("variant.stylized.styles", "raw/paintings", "'raw/paintings'", "'raw/styles'"),
     ("variant.stylized.kind", "stylised", "'stylised'", "'saturated'"),
     ("evaluate.robustness.1.eps", -1, "-1", "greater than or equal to 0"),
     ("evaluate.shard", 0, "0", "greater than or equal to 1"),

@@ -1,0 +1,59 @@
+"""Edges: dark lines on white where the colour changes; shape stays, colour and shading go.
+
+The magnitude of the Sobel gradient, root mean square over the channels, after a Gaussian blur of
+the level's sigma in pixels. Each image is scaled by its strongest edge, so lines do not depend on
+the image's contrast. Texture fades as far as it is fainter or finer than the outlines: more blur
+leaves less of it. Not the gradient of the luminance: that one loses the outline of a figure as
+bright as its ground and shows texture instead.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atcore.errors import UserError
+from atcore.images.table import ImageTable
+from atcore.variants.blur import Floats, gaussian
+
+# Gradient of a step of one grey level: what is fainter is no edge, and a flat image stays white.
+_FAINTEST = 4.0
+# A narrower Gaussian has, in float32, no weight beyond its own pixel.
+_NARROWEST = 0.05
+
+
+def _sobel(values: Floats) -> Floats:
+    """Gradient magnitude, N x H x W, of N x H x W x 3 with the outermost pixels repeated.
+
+    A straight step by h in all channels has magnitude 4h.
+    """
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    down = padded[:, 2:] - padded[:, :-2]
+    across = padded[:, :, 2:] - padded[:, :, :-2]
+    vertical = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]
+    horizontal = across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
+    return np.sqrt((vertical**2 + horizontal**2).mean(-1))
+
+
+def draw(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    """The edges of uint8 N x H x W x 3, as grey images of the same form; `sigma` >= 0 pixels."""
+    values = images.astype(np.float32)
+    magnitude = _sobel(gaussian(values, sigma) if sigma > _NARROWEST else values)
+    strongest = np.maximum(magnitude.max((1, 2), keepdims=True), _FAINTEST)
+    lines = np.rint(255 * (1 - magnitude / strongest)).astype(np.uint8)
+    return lines[..., None].repeat(3, axis=-1)
+
+
+def apply(
+    table: ImageTable,
+    level: float,
+    pool: ImageTable,
+    seed: int,
+    styles: NDArray[np.uint8] | None = None,
+) -> ImageTable:
+    side = min(table.images.shape[1:3])
+    if level > side:
+        raise UserError(
+            f"level sigma = {level:g} is not allowed for images of {side} px; give sigma <= {side}"
+        )
+    return replace(table, images=draw(table.images, level))

@@ -76,7 +76,8 @@ class L2(ThreatModel):
 class PGD:
     """Projected gradient ascent on the cross-entropy (Madry et al. 2018, arXiv 1706.06083, eq. 2).
 
-    With one step of size eps and no random start it is FGSM (Goodfellow et al. 2015).
+    With one step of size eps and no random start it is FGSM (Goodfellow et al. 2015); with one of
+    1.25 eps from a random start, "fast" FGSM (Wong et al. 2020, arXiv 2001.03994, algorithm 3).
 
     Attributes:
         threat: the ball that delta stays in.

@@ -13,9 +13,10 @@ def training_attack(attack: FgsmAttack | PgdAttack | None, steps: int) -> PGD | 
     if attack is None:
         return None
     threat = _NORMS[attack.norm](attack.eps)
+    step_size = attack.step_size * attack.eps
     if isinstance(attack, FgsmAttack):
-        return PGD(threat=threat, step_size=attack.eps, steps=1, random_start=False)
-    return PGD(threat=threat, step_size=attack.step_size * attack.eps, steps=steps)
+        return PGD(threat=threat, step_size=step_size, steps=1, random_start=attack.random_start)
+    return PGD(threat=threat, step_size=step_size, steps=steps)
 
 
 def validation_attack(attack: FgsmAttack | PgdAttack | None, params: Params) -> PGD | None:

@@ -106,6 +106,8 @@ class FgsmAttack(_Section):
     kind: Literal["fgsm"]
     norm: Norm
     eps: NonNegative
+    step_size: Positive = 1.0
+    random_start: bool = False
 
 
 class PgdAttack(_Section):

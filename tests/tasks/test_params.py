@@ -143,6 +143,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (EPS, "8/x", "8/x", "number or a fraction such as 8/255"),
     (EPS, None, "None", "number"),
     ("method.pgd_linf_8.attack.step_size", 0, "0", "greater than 0"),
+    ("method.fast_8.attack.step_size", 0, "0", "greater than 0"),
+    ("method.fast_8.attack.random_start", "maybe", "'maybe'", "boolean"),
     ("method.pgd_linf_8.attack.norm", "l1", "'l1'", "'linf' or 'l2'"),
     ("method.pgd_linf_8.attack.kind", "cw", "'cw'", "'fgsm', 'pgd'"),
     (RATE, math.nan, "nan", "finite"),

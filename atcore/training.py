@@ -1,4 +1,4 @@
-"""Standard and adversarial training (Madry et al. 2018, eq. 1): one loop for every method.
+"""Standard and adversarial training: one loop for every method, which brings attack and loss.
 
 The data stay on the device as uint8, nothing synchronises inside an epoch, the attack runs on a
 frozen twin of the network with folded batch normalisation, and every random number is a function
@@ -16,18 +16,18 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atcore.attacks import PGD
 from atcore.errors import UserError
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
+from atcore.losses import CrossEntropy, Loss, Network
 from atcore.models import ModelSpec, build
 from atcore.pixels import crop_flip, to_pixels
 from atcore.rng import stream_key
@@ -67,6 +67,7 @@ class TrainingSpec:
         seed: of initialisation, order, augmentation and attack.
         workers: processes that share every batch; part of the computation, since batch
             normalisation sees the slice of one worker.
+        loss: what the attack raises and the update lowers.
     """
 
     epochs: int
@@ -84,6 +85,7 @@ class TrainingSpec:
     stop_at_accuracy: float | None
     seed: int
     workers: int = 1
+    loss: Loss = field(default_factory=CrossEntropy)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Epoch:
 
     Attributes:
         number: 1 for the first epoch.
-        loss, accuracy: means over the training images as the network saw them.
+        loss, accuracy: means over the training images; the accuracy is that on attacked images
+            where there is an attack.
         validation_accuracy: on clean validation images.
         validation_robust_accuracy: under the validation attack; None without one.
     """
@@ -143,12 +146,14 @@ class Part:
     """What one worker computes of a batch.
 
     Attributes:
-        x: float32 images in [0, 1], as the network will see them; y: their labels.
+        clean: float32 images in [0, 1], augmented; y: their labels.
+        attacked: the same after the attack, if there is one.
         counted: how many of them count.
         batch: the number of images of the whole batch.
     """
 
-    x: Tensor
+    clean: Tensor
+    attacked: Tensor
     y: Tensor
     counted: int
     batch: int
@@ -216,6 +221,15 @@ class Training:
         enabled = self.spec.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
+    def logits(self, network: nn.Module) -> Network:
+        """The network as a function to float32 logits, whatever the precision of its passes."""
+
+        def call(x: Tensor) -> Tensor:
+            with self.autocast():
+                return network(x).float()
+
+        return call
+
     def save(self, finished: str | None) -> bytes:
         buffer = io.BytesIO()
         state = {
@@ -242,27 +256,28 @@ class Training:
         generator = torch_rng(self.spec.seed, purpose, index, device=self.device)
         return torch.empty_like(x).normal_(generator=generator)
 
-    def attacked(self, attack: PGD, x: Tensor, y: Tensor, noise: Tensor | None) -> Tensor:
-        with self.autocast():
-            if self.spec.attack_mode == "train" and self.model.training:
-                return attack.perturb(self.model, x, y, noise)
-            return attack.perturb(self.twin.module, x, y, noise)
-
     def batch(self, train: Split, chosen: Tensor, step: int) -> Part:
         """This worker's part of the chosen images, augmented and attacked."""
         part, counted = self.workers.share(len(chosen))
         x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
         if self.spec.augment == "crop_flip":
             x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
+        clean = x[part]
         if self.spec.attack is None:
-            return Part(x[part], y, counted, len(chosen))
+            return Part(clean, clean, y, counted, len(chosen))
+        network = self.model
         if self.spec.attack_mode == "eval":
             self.twin.refresh()
+            network = self.twin.module
         warmup = self.spec.eps_warmup * self.steps
         attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
         noise = self.noise(attack, x, "train/attack", step)
-        x = self.attacked(attack, x[part], y, None if noise is None else noise[part])
-        return Part(x, y, counted, len(chosen))
+        target = self.spec.loss.target(self.logits(network), clean, y)
+        with self.autocast():
+            attacked = attack.perturb(
+                network, clean, target, None if noise is None else noise[part]
+            )
+        return Part(clean, attacked, y, counted, len(chosen))
 
     def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
         """One step of SGD, the same on all workers.
@@ -273,9 +288,7 @@ class Training:
         weight = part.counted / part.batch
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.autocast():
-            logits = self.model(part.x)
-        loss = F.cross_entropy(logits.float(), part.y)
+        loss, logits = self.spec.loss(self.logits(self.model), part.clean, part.attacked, part.y)
         self.optimizer.zero_grad(set_to_none=True)
         (loss * weight).backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
@@ -286,18 +299,19 @@ class Training:
 
     def validate(self, data: Split, attack: PGD | None) -> float:
         self.twin.refresh()
-        self.model.eval()
+        network = self.twin.module
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         batches = range(0, len(data.labels), _VALIDATION_BATCH)
         for start in batches[self.workers.rank :: self.workers.count]:
             part = slice(start, start + _VALIDATION_BATCH)
             x, y = to_pixels(data.images[part]), data.labels[part]
-            if attack is not None:
-                x = self.attacked(attack, x, y, self.noise(attack, x, "validate/attack", start))
-            with torch.no_grad(), self.autocast():
-                correct += (self.twin.module(x).argmax(1) == y).sum()
+            with self.autocast():
+                if attack is not None:
+                    noise = self.noise(attack, x, "validate/attack", start)
+                    x = attack.perturb(network, x, y, noise)
+                with torch.no_grad():
+                    correct += (network(x).argmax(1) == y).sum()
         self.workers.sum([correct])
-        self.model.train()
         return correct.item() / len(data.labels)
 
     def epoch(self, number: int, train: Split, validation: Split) -> bool:

@@ -117,11 +117,23 @@ class PgdAttack(_Section):
     step_size: Positive
 
 
+class CrossEntropyLoss(_Section):
+    kind: Literal["cross_entropy"]
+
+
+class TradesLoss(_Section):
+    kind: Literal["trades"]
+    beta: NonNegative
+
+
 class Method(_Section):
     learning_rate: Positive
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     weight_decay: NonNegative
     attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
+    loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
+        kind="cross_entropy"
+    )
     stop_at: str | None = None
     workers: Count = 1
 
@@ -217,6 +229,10 @@ class Params(_Section):
                     f"name one of run.methods: {', '.join(self.run.methods)}"
                 )
         for name, method in self.method.items():
+            if method.loss.kind == "trades" and not isinstance(method.attack, PgdAttack):
+                raise ValueError(
+                    f"method.{name}.loss: 'trades' is not allowed without an attack of kind pgd"
+                )
             if method.workers > 1 and self.ray.storage is None:
                 raise ValueError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "

@@ -22,6 +22,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 import atcore.attacks
 import atcore.folding
+import atcore.losses
 import atcore.models
 import atcore.pixels
 import atcore.rng
@@ -30,6 +31,7 @@ import atcore.workers
 from atcore.files import write_bytes, write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
+from atcore.losses import CrossEntropy, Loss, Trades
 from atcore.models import ModelSpec, weights_to_bytes
 from atcore.pixels import channel_statistics
 from atcore.training import (
@@ -50,11 +52,19 @@ _CODE = (
     atcore.training,
     atcore.attacks,
     atcore.folding,
+    atcore.losses,
     atcore.models,
     atcore.pixels,
     atcore.rng,
     atcore.workers,
 )
+
+
+def loss(method: params.Method) -> Loss:
+    """What a method minimises."""
+    if isinstance(method.loss, params.TradesLoss):
+        return Trades(beta=method.loss.beta)
+    return CrossEntropy()
 
 
 def _training_spec(settings: params.Params, dataset: str, method: str) -> TrainingSpec:
@@ -68,7 +78,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         learning_rate=chosen.learning_rate,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
-        attack=training_attack(chosen.attack, data.attack_steps),
+        attack=training_attack(chosen, data.attack_steps),
         attack_mode=settings.training.attack_mode,
         eps_warmup=settings.training.eps_warmup,
         validation_attack=validation_attack(chosen.attack, settings),
@@ -78,6 +88,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         stop_at_accuracy=target,
         seed=settings.run.seed,
         workers=chosen.workers,
+        loss=loss(chosen),
     )
 
 

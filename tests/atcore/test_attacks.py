@@ -171,14 +171,19 @@ def test_scaled_multiplies_ball_and_step() -> None:
 
 
 attacks = st.builds(
-    lambda norm, eps, relative_step, steps, random_start: PGD(
-        threat=norm(eps), step_size=relative_step * eps, steps=steps, random_start=random_start
+    lambda norm, eps, relative_step, steps, random_start, start_deviation: PGD(
+        threat=norm(eps),
+        step_size=relative_step * eps,
+        steps=steps,
+        random_start=random_start,
+        start_deviation=start_deviation,
     ),
     norm=st.sampled_from([Linf, L2]),
     eps=st.floats(0, 2),
     relative_step=st.floats(0, 3),
     steps=st.integers(1, 4),
     random_start=st.booleans(),
+    start_deviation=st.none() | st.floats(0, 0.1),
 )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atcore.attacks import PGD, Linf
 from atcore.errors import UserError
+from atcore.losses import Trades
 from atcore.models import weights_to_bytes
 from atcore.pixels import to_pixels
 from atcore.training import (
@@ -27,6 +28,7 @@ from atcore.training import (
 TABLE = shapes_table(140)
 TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 100))), split_of(TABLE.rows(slice(100, 140)))
 ATTACK = PGD(threat=Linf(4 / 255), step_size=2 / 255, steps=2)
+TRADES_ATTACK = replace(ATTACK, start_deviation=0.001)
 EVERYTHING = training_spec(
     epochs=3,
     attack=ATTACK,
@@ -53,6 +55,11 @@ def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
         pytest.param({}, id="fp32"),
         pytest.param({"precision": "bf16"}, id="bf16"),
         pytest.param({"attack_mode": "train"}, id="attack in train mode"),
+        pytest.param({"loss": Trades(beta=6), "attack": TRADES_ATTACK}, id="trades"),
+        pytest.param(
+            {"loss": Trades(beta=6), "attack": TRADES_ATTACK, "precision": "bf16"},
+            id="trades in bf16",
+        ),
         pytest.param({"attack": None, "validation_attack": None}, id="standard"),
     ],
 )
@@ -160,6 +167,19 @@ def test_robust_accuracy_is_measured_only_where_an_attack_is_given() -> None:
     assert with_one.history[0].validation_robust_accuracy is not None
     # Measuring does not change what is trained.
     assert weights(with_one) == weights(without)
+
+
+def test_trades_with_beta_zero_is_standard_training() -> None:
+    # The running statistics also see the attacked images, the trained parameters do not.
+    standard, trades = (
+        trained_weights(run(replace(EVERYTHING, **changes))[-1].checkpoint, model_spec(TRAIN))
+        for changes in (
+            {"attack": None},
+            {"attack": TRADES_ATTACK, "loss": Trades(beta=0)},
+        )
+    )
+    for expected, parameter in zip(standard.parameters(), trades.parameters(), strict=True):
+        assert torch.equal(parameter, expected)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

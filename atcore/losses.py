@@ -20,7 +20,21 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(ABC):
-    """The loss of one method."""
+    """The loss of one method.
+
+    Attributes:
+        label_smoothing: share, 0 to 1, of the labels' weight that is spread evenly over all classes
+            in the cross-entropy with them (Szegedy et al. 2016, arXiv 1512.00567, section 7); the
+            attack keeps the labels as they are.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise UserError(
+                f"label_smoothing: {self.label_smoothing} is not allowed; give a share, 0 to 1"
+            )
 
     @abstractmethod
     def target(self, network: Network, x: Tensor, y: Tensor) -> Tensor:
@@ -53,7 +67,7 @@ class CrossEntropy(Loss):
         y: Tensor,
     ) -> tuple[Tensor, Tensor]:
         logits = network(attacked)
-        return F.cross_entropy(logits, y), logits
+        return F.cross_entropy(logits, y, label_smoothing=self.label_smoothing), logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +86,7 @@ class Trades(Loss):
     beta: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.beta < float("inf"):
             raise UserError(f"beta: {self.beta} is not allowed; give a finite number >= 0")
 
@@ -87,4 +102,5 @@ class Trades(Loss):
         divergence = F.kl_div(
             robust.log_softmax(1), natural.log_softmax(1), reduction="batchmean", log_target=True
         )
-        return F.cross_entropy(natural, y) + self.beta * divergence, robust
+        accuracy = F.cross_entropy(natural, y, label_smoothing=self.label_smoothing)
+        return accuracy + self.beta * divergence, robust

@@ -31,10 +31,9 @@ from atcore.losses import CrossEntropy, Loss, Network
 from atcore.models import ModelSpec, build
 from atcore.pixels import crop_flip, to_pixels
 from atcore.rng import stream_key
+from atcore.schedules import SCHEDULES
 from atcore.workers import Workers
 
-# Share of the steps over which the learning rate rises, before it falls to zero.
-_WARMUP = 0.2
 # How often per epoch a run that stops at a given accuracy looks at it.
 _STOP_CHECKS_PER_EPOCH = 16
 # A fall of the robust validation accuracy below this share of its best is a collapse.
@@ -52,7 +51,7 @@ class TrainingSpec:
 
     Attributes:
         epochs, batch_size: whole numbers >= 1.
-        learning_rate: peak of the schedule (linear warm-up, then cosine to zero).
+        learning_rate: peak of the schedule.
         momentum, weight_decay: of SGD with Nesterov momentum.
         attack: makes the training images adversarial; None trains on clean images.
         attack_mode: `eval` attacks the network as it will be used; `train` attacks it with batch
@@ -68,6 +67,7 @@ class TrainingSpec:
         workers: processes that share every batch; part of the computation, since batch
             normalisation sees the slice of one worker.
         loss: what the attack raises and the update lowers.
+        schedule: of the learning rate, a name in `atcore.schedules.SCHEDULES`.
     """
 
     epochs: int
@@ -86,6 +86,7 @@ class TrainingSpec:
     seed: int
     workers: int = 1
     loss: Loss = field(default_factory=CrossEntropy)
+    schedule: str = "cosine"
 
 
 @dataclass(frozen=True)
@@ -157,14 +158,6 @@ class Part:
     y: Tensor
     counted: int
     batch: int
-
-
-def learning_rate_at(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first fifth of the steps, then a cosine to zero."""
-    warmup = max(1, round(_WARMUP * steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def torch_rng(
@@ -323,7 +316,7 @@ class Training:
         self.model.train()
         for index, chosen in enumerate(order.to(self.device).split(spec.batch_size)):
             step = (number - 1) * self.per_epoch + index
-            rate = learning_rate_at(step, self.steps, spec.learning_rate)
+            rate = SCHEDULES[spec.schedule](step, self.steps, spec.learning_rate)
             loss, right = self.update(self.batch(train, chosen, step), rate)
             losses.append(loss)
             correct.append(right)

@@ -134,6 +134,8 @@ class Method(_Section):
     loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
         kind="cross_entropy"
     )
+    label_smoothing: Share = 0.0
+    schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
     stop_at: str | None = None
     workers: Count = 1
 

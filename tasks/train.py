@@ -26,6 +26,7 @@ import atcore.losses
 import atcore.models
 import atcore.pixels
 import atcore.rng
+import atcore.schedules
 import atcore.training
 import atcore.workers
 from atcore.files import write_bytes, write_text
@@ -56,6 +57,7 @@ _CODE = (
     atcore.models,
     atcore.pixels,
     atcore.rng,
+    atcore.schedules,
     atcore.workers,
 )
 
@@ -63,8 +65,8 @@ _CODE = (
 def loss(method: params.Method) -> Loss:
     """What a method minimises."""
     if isinstance(method.loss, params.TradesLoss):
-        return Trades(beta=method.loss.beta)
-    return CrossEntropy()
+        return Trades(beta=method.loss.beta, label_smoothing=method.label_smoothing)
+    return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
 def _training_spec(settings: params.Params, dataset: str, method: str) -> TrainingSpec:
@@ -89,6 +91,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         seed=settings.run.seed,
         workers=chosen.workers,
         loss=loss(chosen),
+        schedule=chosen.schedule,
     )
 
 

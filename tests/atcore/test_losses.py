@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from atcore.attacks import L2, PGD, Linf, ThreatModel
 from atcore.errors import UserError
-from atcore.losses import CrossEntropy, Trades
+from atcore.losses import CrossEntropy, Loss, Trades
 
 X = torch.tensor([[0.2, 0.7], [0.9, 0.4], [0.5, 0.1]]).view(3, 1, 1, 2)
 MOVED = torch.tensor([[0.3, 0.6], [0.8, 0.5], [0.4, 0.2]]).view(3, 1, 1, 2)
@@ -64,6 +64,18 @@ def test_trades_and_its_gradient_are_those_of_the_formula(beta: float) -> None:
     assert torch.equal(logits, model(MOVED))
 
 
+@pytest.mark.parametrize("loss", [CrossEntropy(), Trades(beta=6)], ids=repr)
+def test_smoothed_labels_weigh_all_classes(loss: Loss) -> None:
+    model, smoothed = Linear(), replace(loss, label_smoothing=0.3)
+    p = probabilities(model.weight, X if isinstance(loss, Trades) else MOVED)
+    # 0.3 spread over three classes: 0.8 for the label, 0.1 for each of the others.
+    weights = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])
+    extra = -(weights * p.log()).sum(1).mean() - cross_entropy(p)
+    plain, _ = loss(model, X, MOVED, Y)
+    torch.testing.assert_close(smoothed(model, X, MOVED, Y)[0], plain + extra)
+    assert torch.equal(smoothed.target(model, X, Y), loss.target(model, X, Y))
+
+
 def test_trades_is_cross_entropy_where_nothing_was_moved() -> None:
     model = Linear()
     loss, _ = Trades(beta=6)(model, X, X, Y)
@@ -102,3 +114,9 @@ def test_the_target_of_trades_is_constant() -> None:
 def test_a_wrong_beta_is_refused_in_one_line(beta: float) -> None:
     with pytest.raises(UserError, match=r"^beta: .* is not allowed; give a finite number >= 0$"):
         Trades(beta=beta)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_wrong_label_smoothing_is_refused_in_one_line(share: float) -> None:
+    with pytest.raises(UserError, match=r"^label_smoothing: .* is not allowed; give a share"):
+        CrossEntropy(label_smoothing=share)

@@ -20,7 +20,6 @@ from atcore.training import (
     Split,
     TrainingDivergedError,
     TrainingSpec,
-    learning_rate_at,
     train,
     trained_weights,
 )
@@ -314,28 +313,7 @@ def test_epochs_of_the_warm_up_do_not_count_for_a_collapse(
         assert next(run_with_warm_up).finished is None, f"epoch {number}"
 
 
-# --- schedules ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("step", "steps", "rate"),
-    [
-        (0, 10, 1.0),  # two steps of warm-up: 1/2, 2/2 of the peak
-        (1, 10, 2.0),
-        (2, 10, 2.0),  # then (1 + cos(pi t)) / 2 for t = 0, 1/8, ... 7/8
-        (4, 10, 1.7071068),
-        (6, 10, 1.0),
-        (9, 10, 0.0761205),
-        (0, 1, 2.0),
-        (0, 100, 0.1),
-        (19, 100, 2.0),
-        (60, 100, 1.0),
-    ],
-)
-def test_learning_rate_rises_linearly_and_falls_as_a_cosine(
-    step: int, steps: int, rate: float
-) -> None:
-    assert learning_rate_at(step, steps, 2.0) == pytest.approx(rate, abs=1e-6)
+# --- warm-up of the attack -----------------------------------------------------------------------
 
 
 def test_eps_grows_from_zero_to_its_value_over_the_warm_up() -> None:

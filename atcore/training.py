@@ -12,6 +12,7 @@ synchronise them on GPUs only, at the cost of a message per layer and pass); the
 are averaged after every step, so that all workers attack, validate and save the same network.
 """
 
+import copy
 import io
 import math
 from collections.abc import Iterator
@@ -68,6 +69,8 @@ class TrainingSpec:
             normalisation sees the slice of one worker.
         loss: what the attack raises and the update lowers.
         schedule: of the learning rate, a name in `atcore.schedules.SCHEDULES`.
+        ema: decay, 0 to below 1, of the moving average of the weights over the steps, which is then
+            what is validated and handed out; 0 takes the weights themselves.
     """
 
     epochs: int
@@ -87,6 +90,7 @@ class TrainingSpec:
     workers: int = 1
     loss: Loss = field(default_factory=CrossEntropy)
     schedule: str = "cosine"
+    ema: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,21 @@ class Part:
     batch: int
 
 
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Move the average of a network's weights and statistics towards those after a step from 0 on.
+
+    The average keeps the share `decay`, in early steps no more than (1 + step) / (10 + step), as in
+    TensorFlow's ExponentialMovingAverage: a short run would else end near its random start.
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, share)
+        else:
+            mean.copy_(value)
+
+
 def torch_rng(
     seed: int, purpose: str, *index: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
@@ -200,9 +219,13 @@ class Training:
             nesterov=spec.momentum > 0,
         )
         self.history: tuple[Epoch, ...] = ()
-        self.twin = FoldedTwin(
-            self.model, torch.bfloat16 if spec.precision == "bf16" else torch.float32
-        )
+        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
+        self.twin = FoldedTwin(self.model, dtype)
+        # What is validated and handed out.
+        self.average, self.average_twin = self.model, self.twin
+        if spec.ema:
+            self.average = copy.deepcopy(self.model)
+            self.average_twin = FoldedTwin(self.average, dtype)
         self.statistics: list[Tensor] = []
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -229,6 +252,7 @@ class Training:
             "finished": finished,
             "history": [vars(epoch) for epoch in self.history],
             "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, buffer)
@@ -239,6 +263,7 @@ class Training:
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
         self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         return state["finished"]
 
@@ -291,8 +316,8 @@ class Training:
         return loss.detach() * part.counted, right[: part.counted].sum()
 
     def validate(self, data: Split, attack: PGD | None) -> float:
-        self.twin.refresh()
-        network = self.twin.module
+        self.average_twin.refresh()
+        network = self.average_twin.module
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         batches = range(0, len(data.labels), _VALIDATION_BATCH)
         for start in batches[self.workers.rank :: self.workers.count]:
@@ -318,6 +343,8 @@ class Training:
             step = (number - 1) * self.per_epoch + index
             rate = SCHEDULES[spec.schedule](step, self.steps, spec.learning_rate)
             loss, right = self.update(self.batch(train, chosen, step), rate)
+            if spec.ema:
+                follow(self.average, self.model, step, spec.ema)
             losses.append(loss)
             correct.append(right)
             seen += len(chosen)
@@ -409,5 +436,5 @@ def trained_weights(checkpoint: bytes, model_spec: ModelSpec) -> nn.Module:
     """The network inside a checkpoint, on the CPU."""
     state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
     model = build(model_spec)
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state["average"])
     return model

@@ -136,6 +136,7 @@ class Method(_Section):
     )
     label_smoothing: Share = 0.0
     schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     stop_at: str | None = None
     workers: Count = 1
 

@@ -92,6 +92,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         workers=chosen.workers,
         loss=loss(chosen),
         schedule=chosen.schedule,
+        ema=chosen.ema,
     )
 
 

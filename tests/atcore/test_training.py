@@ -1,5 +1,6 @@
 """Training: reproducible, resumable, and honest about how it ended."""
 
+import copy
 import io
 from dataclasses import replace
 from typing import Any
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
-from torch import Tensor
+from torch import Tensor, nn
 
 from atcore.attacks import PGD, Linf
 from atcore.errors import UserError
-from atcore.losses import Trades
+from atcore.losses import CrossEntropy, Trades
 from atcore.models import weights_to_bytes
 from atcore.pixels import to_pixels
 from atcore.training import (
@@ -20,6 +21,7 @@ from atcore.training import (
     Split,
     TrainingDivergedError,
     TrainingSpec,
+    follow,
     train,
     trained_weights,
 )
@@ -59,6 +61,7 @@ def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
             {"loss": Trades(beta=6), "attack": TRADES_ATTACK, "precision": "bf16"},
             id="trades in bf16",
         ),
+        pytest.param({"ema": 0.9}, id="ema"),
         pytest.param({"attack": None, "validation_attack": None}, id="standard"),
     ],
 )
@@ -200,6 +203,43 @@ def test_training_stops_as_soon_as_the_wanted_accuracy_is_reached(precision: str
 
 def test_an_accuracy_out_of_reach_ends_with_the_epochs() -> None:
     assert run(replace(EVERYTHING, epochs=1, stop_at_accuracy=1.1))[-1].finished == "epochs"
+
+
+def test_the_average_follows_the_weights() -> None:
+    model = nn.BatchNorm1d(1)
+    average = copy.deepcopy(model)
+    assert model.num_batches_tracked is not None
+    assert average.num_batches_tracked is not None
+    # Decays 1/10, 2/11 and, as 3/12 is more than it, 0.2.
+    seen = []
+    for step, value in enumerate([11.0, 22.0, 30.0]):
+        model.weight.data.fill_(value)
+        model.num_batches_tracked.fill_(step)
+        follow(average, model, step, decay=0.2)
+        seen.append(average.weight.item())
+    assert seen == pytest.approx([10.0, 19.818182, 27.963636])  # from 1 on
+    assert average.num_batches_tracked == 2
+    assert model.weight.item() == 30.0
+
+
+def test_the_averaged_weights_are_validated_and_handed_out() -> None:
+    spec = training_spec(epochs=3, batch_size=8)
+    *_, plain = train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    *_, averaged = train(replace(spec, ema=0.9), model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    # Averaging does not change what is trained, but what is seen of it.
+    assert [epoch.loss for epoch in averaged.history] == [epoch.loss for epoch in plain.history]
+    assert weights(averaged, COLOURS) != weights(plain, COLOURS)
+    assert accuracy_of(averaged) == pytest.approx(
+        averaged.history[-1].validation_accuracy, abs=1.5 / 128
+    )
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schedule": "constant"}, {"loss": CrossEntropy(label_smoothing=0.1)}], ids=repr
+)
+def test_options_change_what_is_trained(changes: dict[str, Any]) -> None:
+    spec = training_spec(epochs=1)
+    assert weights(run(replace(spec, **changes))[-1]) != weights(run(spec)[-1])
 
 
 # --- bad ends -----------------------------------------------------------------------------------

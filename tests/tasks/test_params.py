@@ -157,6 +157,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("method.standard.schedule", "linear", "'linear'", "'cosine', 'piecewise' or 'constant'"),
     ("method.standard.label_smoothing", 1.5, "1.5", "less than or equal to 1"),
     ("method.standard.label_smoothing", -0.1, "-0.1", "greater than or equal to 0"),
+    ("method.standard.ema", 1, "1", "less than 1"),
+    ("method.standard.ema", -0.1, "-0.1", "greater than or equal to 0"),
     ("method.standard.workers", 0, "0", "greater than or equal to 1"),
     ("method.standard.workers", 1.5, "1.5", "integer"),
     ("method.standard.weight_decay", -5e-4, "-0.0005", "greater than or equal to 0"),

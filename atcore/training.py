@@ -71,6 +71,9 @@ class TrainingSpec:
         schedule: of the learning rate, a name in `atcore.schedules.SCHEDULES`.
         ema: decay, 0 to below 1, of the moving average of the weights over the steps, which is then
             what is validated and handed out; 0 takes the weights themselves.
+        keep: `last` hands out the last epoch's weights; `best_robust` those of the (first) epoch of
+            the highest robust validation accuracy, against robust overfitting (Rice et al. 2020,
+            arXiv 2002.11569, section 3.2).
     """
 
     epochs: int
@@ -91,6 +94,11 @@ class TrainingSpec:
     loss: Loss = field(default_factory=CrossEntropy)
     schedule: str = "cosine"
     ema: float = 0.0
+    keep: str = "last"
+
+    def __post_init__(self) -> None:
+        if self.keep == "best_robust" and self.validation_attack is None:
+            raise UserError("keep: 'best_robust' is not allowed without a validation attack")
 
 
 @dataclass(frozen=True)
@@ -122,11 +130,13 @@ class Progress:
         finished: `epochs`, `accuracy` (stopped at the wanted accuracy) or `collapse` when this is
             the end, None while training goes on. After a collapse the checkpoint holds the last
             good epoch's weights.
+        kept: the epoch whose weights `trained_weights(checkpoint, ...)` gives.
     """
 
     history: tuple[Epoch, ...]
     checkpoint: bytes
     finished: str | None
+    kept: Epoch
 
 
 @dataclass(frozen=True)
@@ -226,6 +236,8 @@ class Training:
         if spec.ema:
             self.average = copy.deepcopy(self.model)
             self.average_twin = FoldedTwin(self.average, dtype)
+        # What is handed out: the weights themselves, or a copy of those of the best epoch.
+        self.kept: dict[str, Tensor] = self.average.state_dict()
         self.statistics: list[Tensor] = []
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -253,6 +265,7 @@ class Training:
             "history": [vars(epoch) for epoch in self.history],
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "kept": self.kept,
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, buffer)
@@ -264,6 +277,8 @@ class Training:
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        if self.spec.keep == "best_robust":
+            self.kept = state["kept"]
         self.optimizer.load_state_dict(state["optimizer"])
         return state["finished"]
 
@@ -375,7 +390,16 @@ class Training:
             robust,
         )
         self.history += (result,)
+        if spec.keep == "best_robust" and _kept(spec, self.history) is result:
+            self.kept = copy.deepcopy(self.average.state_dict())
         return reached
+
+
+def _kept(spec: TrainingSpec, history: tuple[Epoch, ...]) -> Epoch:
+    """The epoch whose weights are handed out after those of `history`."""
+    if spec.keep == "best_robust":
+        return max(history, key=lambda epoch: epoch.validation_robust_accuracy or 0.0)
+    return history[-1]
 
 
 def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:
@@ -414,7 +438,7 @@ def train(
     if checkpoint is not None:
         finished = run.restore(checkpoint)
         if finished is not None:
-            yield Progress(run.history, checkpoint, finished)
+            yield Progress(run.history, checkpoint, finished, _kept(spec, run.history))
             return
     train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)
     previous = checkpoint
@@ -422,19 +446,19 @@ def train(
     for number in range(len(run.history) + 1, spec.epochs + 1):
         reached = run.epoch(number, train_split, validation_split)
         if previous is not None and _collapsed(spec, run.history):
-            yield Progress(run.history, previous, "collapse")
+            yield Progress(run.history, previous, "collapse", _kept(spec, run.history[:-1]))
             return
         last = reached or number == spec.epochs
         finished = ("accuracy" if reached else "epochs") if last else None
         previous = run.save(finished)
-        yield Progress(run.history, previous, finished)
+        yield Progress(run.history, previous, finished, _kept(spec, run.history))
         if last:
             return
 
 
 def trained_weights(checkpoint: bytes, model_spec: ModelSpec) -> nn.Module:
-    """The network inside a checkpoint, on the CPU."""
+    """The network that the run of a checkpoint hands out, on the CPU."""
     state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
     model = build(model_spec)
-    model.load_state_dict(state["average"])
+    model.load_state_dict(state["kept"])
     return model

@@ -137,6 +137,7 @@ class Method(_Section):
     label_smoothing: Share = 0.0
     schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["last", "best_robust"] = "last"
     stop_at: str | None = None
     workers: Count = 1
 
@@ -231,7 +232,16 @@ class Params(_Section):
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
                     f"name one of run.methods: {', '.join(self.run.methods)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_fit_together(self) -> Self:
         for name, method in self.method.items():
+            if method.keep == "best_robust" and (method.attack is None or method.stop_at):
+                raise ValueError(
+                    f"method.{name}.keep: 'best_robust' is not allowed without an attack or with "
+                    "stop_at; give 'last'"
+                )
             if method.loss.kind == "trades" and not isinstance(method.attack, PgdAttack):
                 raise ValueError(
                     f"method.{name}.loss: 'trades' is not allowed without an attack of kind pgd"

@@ -93,6 +93,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         loss=loss(chosen),
         schedule=chosen.schedule,
         ema=chosen.ema,
+        keep=chosen.keep,
     )
 
 
@@ -178,9 +179,11 @@ def _detail(epoch: Epoch) -> str:
 
 
 def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
-    epoch = len(progress.history)
+    epoch, kept = len(progress.history), progress.kept.number
     if progress.finished == "collapse":
-        print(f"collapse: robust validation accuracy fell in epoch {epoch}; kept epoch {epoch - 1}")
+        print(f"collapse: robust validation accuracy fell in epoch {epoch}; kept epoch {kept}")
+    elif spec.keep == "best_robust":
+        print(f"kept epoch {kept} of {epoch}: the highest robust validation accuracy")
     elif progress.finished == "epochs" and spec.stop_at_accuracy is not None:
         reached = progress.history[-1].validation_accuracy
         print(
@@ -225,14 +228,13 @@ def main(dataset: str, method: str) -> None:
             progress = _train_alone(spec, model, *data, saved, show)
             forget = saved.unlink
     _explain_end(progress, spec)
-    kept = progress.history[:-1] if progress.finished == "collapse" else progress.history
     summary = {
         "method": method,
         "finished": progress.finished,
-        "epochs": len(kept),
+        "epochs": progress.kept.number,
         "target_accuracy": spec.stop_at_accuracy,
-        "validation_accuracy": kept[-1].validation_accuracy,
-        "validation_robust_accuracy": kept[-1].validation_robust_accuracy,
+        "validation_accuracy": progress.kept.validation_accuracy,
+        "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method), _curve(progress.history))

@@ -62,6 +62,7 @@ def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
             id="trades in bf16",
         ),
         pytest.param({"ema": 0.9}, id="ema"),
+        pytest.param({"ema": 0.9, "keep": "best_robust"}, id="best average"),
         pytest.param({"attack": None, "validation_attack": None}, id="standard"),
     ],
 )
@@ -234,6 +235,30 @@ def test_the_averaged_weights_are_validated_and_handed_out() -> None:
     )
 
 
+def test_the_first_epoch_of_the_best_robust_accuracy_is_kept() -> None:
+    # With this rate the accuracy goes up and down.
+    attack = PGD(threat=Linf(16 / 255), step_size=8 / 255, steps=2)
+    spec = training_spec(
+        epochs=5, learning_rate=1.0, schedule="constant", attack=attack, validation_attack=attack
+    )
+    data = (model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    every = list(train(spec, *data))
+    best = list(train(replace(spec, keep="best_robust"), *data))
+    assert [progress.history for progress in best] == [progress.history for progress in every]
+    robust = [epoch.validation_robust_accuracy or 0.0 for epoch in every[-1].history]
+    assert any(progress.kept.number < len(progress.history) for progress in best)
+    for end, progress in enumerate(best, start=1):
+        number = robust.index(max(robust[:end])) + 1
+        assert progress.kept == every[-1].history[number - 1]
+        assert weights(progress, COLOURS) == weights(every[number - 1], COLOURS)
+    assert [progress.kept for progress in every] == list(every[-1].history)
+
+
+def test_the_best_robust_epoch_needs_a_validation_attack() -> None:
+    with pytest.raises(UserError, match=r"^keep: 'best_robust' is not allowed without"):
+        training_spec(keep="best_robust")
+
+
 @pytest.mark.parametrize(
     "changes", [{"schedule": "constant"}, {"loss": CrossEntropy(label_smoothing=0.1)}], ids=repr
 )
@@ -326,6 +351,7 @@ def test_a_collapse_ends_training_with_the_last_good_weights(
         assert robust[end - 1] >= max(robust[:end]) / 2
     assert last.history[:-1] == good.history
     assert last.checkpoint == good.checkpoint
+    assert last.kept == good.kept == good.history[-1]
     assert accuracy_of(last) == pytest.approx(good.history[-1].validation_accuracy, abs=0.02)
 
 

@@ -159,6 +159,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("method.standard.label_smoothing", -0.1, "-0.1", "greater than or equal to 0"),
     ("method.standard.ema", 1, "1", "less than 1"),
     ("method.standard.ema", -0.1, "-0.1", "greater than or equal to 0"),
+    ("method.pgd_linf_8.keep", "best", "'best'", "'last' or 'best_robust'"),
+    ("method.standard.keep", "best_robust", "'best_robust'", "without an attack"),
     ("method.standard.workers", 0, "0", "greater than or equal to 1"),
     ("method.standard.workers", 1.5, "1.5", "integer"),
     ("method.standard.weight_decay", -5e-4, "-0.0005", "greater than or equal to 0"),

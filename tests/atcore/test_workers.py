@@ -105,9 +105,9 @@ def test_a_step_of_two_workers_is_the_step_of_one(
             torch.testing.assert_close(their_weights[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def whole_and_resumed(rank: int) -> tuple[Any, ...]:
+def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
     """Histories and weights of an uninterrupted run and of one resumed after its first epoch."""
-    spec = replace(SPEC, workers=2)
+    spec = replace(SPEC, workers=2, **changes)
     data = (model_spec(TRAIN), TRAIN, VALIDATION)
     first, last = train(spec, *data, rank=rank)
     (resumed,) = train(spec, *data, rank=rank, checkpoint=first.checkpoint)
@@ -124,10 +124,13 @@ def whole_and_resumed(rank: int) -> tuple[Any, ...]:
     return (*ends, stopped[-1].finished, str(diverged.value))
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {**TRADES, "ema": 0.9, "keep": "best_robust"}], ids=["pgd", "trades"]
+)
 def test_workers_agree_on_weights_history_and_end_also_after_an_interruption(
-    tmp_path: Path,
+    tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    first, second = together(2, tmp_path, whole_and_resumed)
+    first, second = together(2, tmp_path, partial(whole_and_resumed, changes))
     assert first == second
     whole, resumed, _, finished, error = first
     assert whole == resumed

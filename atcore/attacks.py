@@ -76,19 +76,23 @@ class L2(ThreatModel):
 class PGD:
     """Projected gradient ascent on the cross-entropy (Madry et al. 2018, arXiv 1706.06083, eq. 2).
 
-    With one step of size eps and no random start it is FGSM (Goodfellow et al. 2015).
+    With one step of size eps and no random start it is FGSM (Goodfellow et al. 2015); with one of
+    1.25 eps from a random start, "fast" FGSM (Wong et al. 2020, arXiv 2001.03994, algorithm 3).
 
     Attributes:
         threat: the ball that delta stays in.
         step_size: length of one step, in the units of eps.
         steps: number of gradient steps, at least 1.
         random_start: begin at a random point of the ball instead of at 0.
+        start_deviation: a random start is Gaussian with this standard deviation per pixel instead
+            (0.001 in TRADES), projected to the ball.
     """
 
     threat: ThreatModel
     step_size: float
     steps: int
     random_start: bool = True
+    start_deviation: float | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -106,7 +110,11 @@ class PGD:
             return torch.zeros_like(x)
         if noise is None:
             raise ValueError("a random start needs noise")
-        return (x + self.threat.sample(noise)).clamp(0, 1) - x
+        if self.start_deviation is None:
+            delta = self.threat.sample(noise)
+        else:
+            delta = self.threat.project(self.start_deviation * noise)
+        return (x + delta).clamp(0, 1) - x
 
     def _ascend(self, x: Tensor, delta: Tensor, gradient: Tensor) -> Tensor:
         delta = self.threat.project(delta + self.threat.step(gradient, self.step_size))
@@ -121,7 +129,7 @@ class PGD:
         Args:
             model: maps N x C x H x W in [0, 1] to logits; its mode and weights stay as they are.
             x: float32 images in [0, 1].
-            y: int64 labels, N.
+            y: labels (int64, N), or probabilities of the classes (float32, N x classes).
             noise: standard normal, shaped like x; needed for a random start.
 
         Returns:
@@ -143,7 +151,7 @@ class PGD:
         An image leaves the batch as soon as it is misclassified (which may be before the first
         step), so that no later step can undo the success and none is wasted. Images that stand
         every step come back as they are after the last one. Never weaker than `perturb`.
-        Arguments and result are those of `perturb`.
+        Arguments and result are those of `perturb`, but y has to be labels.
         """
         delta = self._start(x, noise)
         result = x + delta

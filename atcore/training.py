@@ -1,4 +1,4 @@
-"""Standard and adversarial training (Madry et al. 2018, eq. 1): one loop for every method.
+"""Standard and adversarial training: one loop for every method, which brings attack and loss.
 
 The data stay on the device as uint8, nothing synchronises inside an epoch, the attack runs on a
 frozen twin of the network with folded batch normalisation, and every random number is a function
@@ -12,29 +12,29 @@ synchronise them on GPUs only, at the cost of a message per layer and pass); the
 are averaged after every step, so that all workers attack, validate and save the same network.
 """
 
+import copy
 import io
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atcore.attacks import PGD
 from atcore.errors import UserError
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
+from atcore.losses import CrossEntropy, Loss, Network
 from atcore.models import ModelSpec, build
 from atcore.pixels import crop_flip, to_pixels
 from atcore.rng import stream_key
+from atcore.schedules import SCHEDULES
 from atcore.workers import Workers
 
-# Share of the steps over which the learning rate rises, before it falls to zero.
-_WARMUP = 0.2
 # How often per epoch a run that stops at a given accuracy looks at it.
 _STOP_CHECKS_PER_EPOCH = 16
 # A fall of the robust validation accuracy below this share of its best is a collapse.
@@ -52,7 +52,7 @@ class TrainingSpec:
 
     Attributes:
         epochs, batch_size: whole numbers >= 1.
-        learning_rate: peak of the schedule (linear warm-up, then cosine to zero).
+        learning_rate: peak of the schedule.
         momentum, weight_decay: of SGD with Nesterov momentum.
         attack: makes the training images adversarial; None trains on clean images.
         attack_mode: `eval` attacks the network as it will be used; `train` attacks it with batch
@@ -67,6 +67,13 @@ class TrainingSpec:
         seed: of initialisation, order, augmentation and attack.
         workers: processes that share every batch; part of the computation, since batch
             normalisation sees the slice of one worker.
+        loss: what the attack raises and the update lowers.
+        schedule: of the learning rate, a name in `atcore.schedules.SCHEDULES`.
+        ema: decay, 0 to below 1, of the moving average of the weights over the steps, which is then
+            what is validated and handed out; 0 takes the weights themselves.
+        keep: `last` hands out the last epoch's weights; `best_robust` those of the (first) epoch of
+            the highest robust validation accuracy, against robust overfitting (Rice et al. 2020,
+            arXiv 2002.11569, section 3.2).
     """
 
     epochs: int
@@ -84,6 +91,14 @@ class TrainingSpec:
     stop_at_accuracy: float | None
     seed: int
     workers: int = 1
+    loss: Loss = field(default_factory=CrossEntropy)
+    schedule: str = "cosine"
+    ema: float = 0.0
+    keep: str = "last"
+
+    def __post_init__(self) -> None:
+        if self.keep == "best_robust" and self.validation_attack is None:
+            raise UserError("keep: 'best_robust' is not allowed without a validation attack")
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,8 @@ class Epoch:
 
     Attributes:
         number: 1 for the first epoch.
-        loss, accuracy: means over the training images as the network saw them.
+        loss, accuracy: means over the training images; the accuracy is that on attacked images
+            where there is an attack.
         validation_accuracy: on clean validation images.
         validation_robust_accuracy: under the validation attack; None without one.
     """
@@ -114,11 +130,13 @@ class Progress:
         finished: `epochs`, `accuracy` (stopped at the wanted accuracy) or `collapse` when this is
             the end, None while training goes on. After a collapse the checkpoint holds the last
             good epoch's weights.
+        kept: the epoch whose weights `trained_weights(checkpoint, ...)` gives.
     """
 
     history: tuple[Epoch, ...]
     checkpoint: bytes
     finished: str | None
+    kept: Epoch
 
 
 @dataclass(frozen=True)
@@ -143,23 +161,32 @@ class Part:
     """What one worker computes of a batch.
 
     Attributes:
-        x: float32 images in [0, 1], as the network will see them; y: their labels.
+        clean: float32 images in [0, 1], augmented; y: their labels.
+        attacked: the same after the attack, if there is one.
         counted: how many of them count.
         batch: the number of images of the whole batch.
     """
 
-    x: Tensor
+    clean: Tensor
+    attacked: Tensor
     y: Tensor
     counted: int
     batch: int
 
 
-def learning_rate_at(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first fifth of the steps, then a cosine to zero."""
-    warmup = max(1, round(_WARMUP * steps))
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Move the average of a network's weights and statistics towards those after a step from 0 on.
+
+    The average keeps the share `decay`, in early steps no more than (1 + step) / (10 + step), as in
+    TensorFlow's ExponentialMovingAverage: a short run would else end near its random start.
+    """
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, share)
+        else:
+            mean.copy_(value)
 
 
 def torch_rng(
@@ -202,9 +229,15 @@ class Training:
             nesterov=spec.momentum > 0,
         )
         self.history: tuple[Epoch, ...] = ()
-        self.twin = FoldedTwin(
-            self.model, torch.bfloat16 if spec.precision == "bf16" else torch.float32
-        )
+        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
+        self.twin = FoldedTwin(self.model, dtype)
+        # What is validated and handed out.
+        self.average, self.average_twin = self.model, self.twin
+        if spec.ema:
+            self.average = copy.deepcopy(self.model)
+            self.average_twin = FoldedTwin(self.average, dtype)
+        # What is handed out: the weights themselves, or a copy of those of the best epoch.
+        self.kept: dict[str, Tensor] = self.average.state_dict()
         self.statistics: list[Tensor] = []
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -216,12 +249,23 @@ class Training:
         enabled = self.spec.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
+    def logits(self, network: nn.Module) -> Network:
+        """The network as a function to float32 logits, whatever the precision of its passes."""
+
+        def call(x: Tensor) -> Tensor:
+            with self.autocast():
+                return network(x).float()
+
+        return call
+
     def save(self, finished: str | None) -> bytes:
         buffer = io.BytesIO()
         state = {
             "finished": finished,
             "history": [vars(epoch) for epoch in self.history],
             "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "kept": self.kept,
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, buffer)
@@ -232,6 +276,9 @@ class Training:
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
         self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        if self.spec.keep == "best_robust":
+            self.kept = state["kept"]
         self.optimizer.load_state_dict(state["optimizer"])
         return state["finished"]
 
@@ -242,27 +289,28 @@ class Training:
         generator = torch_rng(self.spec.seed, purpose, index, device=self.device)
         return torch.empty_like(x).normal_(generator=generator)
 
-    def attacked(self, attack: PGD, x: Tensor, y: Tensor, noise: Tensor | None) -> Tensor:
-        with self.autocast():
-            if self.spec.attack_mode == "train" and self.model.training:
-                return attack.perturb(self.model, x, y, noise)
-            return attack.perturb(self.twin.module, x, y, noise)
-
     def batch(self, train: Split, chosen: Tensor, step: int) -> Part:
         """This worker's part of the chosen images, augmented and attacked."""
         part, counted = self.workers.share(len(chosen))
         x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
         if self.spec.augment == "crop_flip":
             x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
+        clean = x[part]
         if self.spec.attack is None:
-            return Part(x[part], y, counted, len(chosen))
+            return Part(clean, clean, y, counted, len(chosen))
+        network = self.model
         if self.spec.attack_mode == "eval":
             self.twin.refresh()
+            network = self.twin.module
         warmup = self.spec.eps_warmup * self.steps
         attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
         noise = self.noise(attack, x, "train/attack", step)
-        x = self.attacked(attack, x[part], y, None if noise is None else noise[part])
-        return Part(x, y, counted, len(chosen))
+        target = self.spec.loss.target(self.logits(network), clean, y)
+        with self.autocast():
+            attacked = attack.perturb(
+                network, clean, target, None if noise is None else noise[part]
+            )
+        return Part(clean, attacked, y, counted, len(chosen))
 
     def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
         """One step of SGD, the same on all workers.
@@ -273,9 +321,7 @@ class Training:
         weight = part.counted / part.batch
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.autocast():
-            logits = self.model(part.x)
-        loss = F.cross_entropy(logits.float(), part.y)
+        loss, logits = self.spec.loss(self.logits(self.model), part.clean, part.attacked, part.y)
         self.optimizer.zero_grad(set_to_none=True)
         (loss * weight).backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
@@ -285,19 +331,20 @@ class Training:
         return loss.detach() * part.counted, right[: part.counted].sum()
 
     def validate(self, data: Split, attack: PGD | None) -> float:
-        self.twin.refresh()
-        self.model.eval()
+        self.average_twin.refresh()
+        network = self.average_twin.module
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         batches = range(0, len(data.labels), _VALIDATION_BATCH)
         for start in batches[self.workers.rank :: self.workers.count]:
             part = slice(start, start + _VALIDATION_BATCH)
             x, y = to_pixels(data.images[part]), data.labels[part]
-            if attack is not None:
-                x = self.attacked(attack, x, y, self.noise(attack, x, "validate/attack", start))
-            with torch.no_grad(), self.autocast():
-                correct += (self.twin.module(x).argmax(1) == y).sum()
+            with self.autocast():
+                if attack is not None:
+                    noise = self.noise(attack, x, "validate/attack", start)
+                    x = attack.perturb(network, x, y, noise)
+                with torch.no_grad():
+                    correct += (network(x).argmax(1) == y).sum()
         self.workers.sum([correct])
-        self.model.train()
         return correct.item() / len(data.labels)
 
     def epoch(self, number: int, train: Split, validation: Split) -> bool:
@@ -309,8 +356,10 @@ class Training:
         self.model.train()
         for index, chosen in enumerate(order.to(self.device).split(spec.batch_size)):
             step = (number - 1) * self.per_epoch + index
-            rate = learning_rate_at(step, self.steps, spec.learning_rate)
+            rate = SCHEDULES[spec.schedule](step, self.steps, spec.learning_rate)
             loss, right = self.update(self.batch(train, chosen, step), rate)
+            if spec.ema:
+                follow(self.average, self.model, step, spec.ema)
             losses.append(loss)
             correct.append(right)
             seen += len(chosen)
@@ -341,7 +390,16 @@ class Training:
             robust,
         )
         self.history += (result,)
+        if spec.keep == "best_robust" and _kept(spec, self.history) is result:
+            self.kept = copy.deepcopy(self.average.state_dict())
         return reached
+
+
+def _kept(spec: TrainingSpec, history: tuple[Epoch, ...]) -> Epoch:
+    """The epoch whose weights are handed out after those of `history`."""
+    if spec.keep == "best_robust":
+        return max(history, key=lambda epoch: epoch.validation_robust_accuracy or 0.0)
+    return history[-1]
 
 
 def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:
@@ -380,7 +438,7 @@ def train(
     if checkpoint is not None:
         finished = run.restore(checkpoint)
         if finished is not None:
-            yield Progress(run.history, checkpoint, finished)
+            yield Progress(run.history, checkpoint, finished, _kept(spec, run.history))
             return
     train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)
     previous = checkpoint
@@ -388,19 +446,19 @@ def train(
     for number in range(len(run.history) + 1, spec.epochs + 1):
         reached = run.epoch(number, train_split, validation_split)
         if previous is not None and _collapsed(spec, run.history):
-            yield Progress(run.history, previous, "collapse")
+            yield Progress(run.history, previous, "collapse", _kept(spec, run.history[:-1]))
             return
         last = reached or number == spec.epochs
         finished = ("accuracy" if reached else "epochs") if last else None
         previous = run.save(finished)
-        yield Progress(run.history, previous, finished)
+        yield Progress(run.history, previous, finished, _kept(spec, run.history))
         if last:
             return
 
 
 def trained_weights(checkpoint: bytes, model_spec: ModelSpec) -> nn.Module:
-    """The network inside a checkpoint, on the CPU."""
+    """The network that the run of a checkpoint hands out, on the CPU."""
     state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
     model = build(model_spec)
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state["kept"])
     return model

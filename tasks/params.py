@@ -106,6 +106,8 @@ class FgsmAttack(_Section):
     kind: Literal["fgsm"]
     norm: Norm
     eps: NonNegative
+    step_size: Positive = 1.0
+    random_start: bool = False
 
 
 class PgdAttack(_Section):
@@ -115,11 +117,27 @@ class PgdAttack(_Section):
     step_size: Positive
 
 
+class CrossEntropyLoss(_Section):
+    kind: Literal["cross_entropy"]
+
+
+class TradesLoss(_Section):
+    kind: Literal["trades"]
+    beta: NonNegative
+
+
 class Method(_Section):
     learning_rate: Positive
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     weight_decay: NonNegative
     attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
+    loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
+        kind="cross_entropy"
+    )
+    label_smoothing: Share = 0.0
+    schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["last", "best_robust"] = "last"
     stop_at: str | None = None
     workers: Count = 1
 
@@ -223,7 +241,20 @@ class Params(_Section):
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
                     f"name one of run.methods: {', '.join(self.run.methods)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_fit_together(self) -> Self:
         for name, method in self.method.items():
+            if method.keep == "best_robust" and (method.attack is None or method.stop_at):
+                raise ValueError(
+                    f"method.{name}.keep: 'best_robust' is not allowed without an attack or with "
+                    "stop_at; give 'last'"
+                )
+            if method.loss.kind == "trades" and not isinstance(method.attack, PgdAttack):
+                raise ValueError(
+                    f"method.{name}.loss: 'trades' is not allowed without an attack of kind pgd"
+                )
             if method.workers > 1 and self.ray.storage is None:
                 raise ValueError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "

@@ -22,14 +22,17 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 import atcore.attacks
 import atcore.folding
+import atcore.losses
 import atcore.models
 import atcore.pixels
 import atcore.rng
+import atcore.schedules
 import atcore.training
 import atcore.workers
 from atcore.files import write_bytes, write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
+from atcore.losses import CrossEntropy, Loss, Trades
 from atcore.models import ModelSpec, weights_to_bytes
 from atcore.pixels import channel_statistics
 from atcore.training import (
@@ -50,11 +53,20 @@ _CODE = (
     atcore.training,
     atcore.attacks,
     atcore.folding,
+    atcore.losses,
     atcore.models,
     atcore.pixels,
     atcore.rng,
+    atcore.schedules,
     atcore.workers,
 )
+
+
+def loss(method: params.Method) -> Loss:
+    """What a method minimises."""
+    if isinstance(method.loss, params.TradesLoss):
+        return Trades(beta=method.loss.beta, label_smoothing=method.label_smoothing)
+    return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
 def _training_spec(settings: params.Params, dataset: str, method: str) -> TrainingSpec:
@@ -68,7 +80,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         learning_rate=chosen.learning_rate,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
-        attack=training_attack(chosen.attack, data.attack_steps),
+        attack=training_attack(chosen, data.attack_steps),
         attack_mode=settings.training.attack_mode,
         eps_warmup=settings.training.eps_warmup,
         validation_attack=validation_attack(chosen.attack, settings),
@@ -78,6 +90,10 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         stop_at_accuracy=target,
         seed=settings.run.seed,
         workers=chosen.workers,
+        loss=loss(chosen),
+        schedule=chosen.schedule,
+        ema=chosen.ema,
+        keep=chosen.keep,
     )
 
 
@@ -163,9 +179,11 @@ def _detail(epoch: Epoch) -> str:
 
 
 def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
-    epoch = len(progress.history)
+    epoch, kept = len(progress.history), progress.kept.number
     if progress.finished == "collapse":
-        print(f"collapse: robust validation accuracy fell in epoch {epoch}; kept epoch {epoch - 1}")
+        print(f"collapse: robust validation accuracy fell in epoch {epoch}; kept epoch {kept}")
+    elif spec.keep == "best_robust":
+        print(f"kept epoch {kept} of {epoch}: the highest robust validation accuracy")
     elif progress.finished == "epochs" and spec.stop_at_accuracy is not None:
         reached = progress.history[-1].validation_accuracy
         print(
@@ -210,14 +228,13 @@ def main(dataset: str, method: str) -> None:
             progress = _train_alone(spec, model, *data, saved, show)
             forget = saved.unlink
     _explain_end(progress, spec)
-    kept = progress.history[:-1] if progress.finished == "collapse" else progress.history
     summary = {
         "method": method,
         "finished": progress.finished,
-        "epochs": len(kept),
+        "epochs": progress.kept.number,
         "target_accuracy": spec.stop_at_accuracy,
-        "validation_accuracy": kept[-1].validation_accuracy,
-        "validation_robust_accuracy": kept[-1].validation_robust_accuracy,
+        "validation_accuracy": progress.kept.validation_accuracy,
+        "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method), _curve(progress.history))

@@ -145,6 +145,16 @@ def test_random_start_is_added_before_the_first_step() -> None:
     torch.testing.assert_close(result, pixels((0.47, 0.53)), rtol=0, atol=1e-6)
 
 
+def test_fgsm_from_a_random_start_is_projected_to_the_ball() -> None:
+    # Starts at (-0.05, 0.05), steps by 0.125 to (0.075, -0.075); (0.05, 0.05) goes out to 0.175.
+    quartile = 0.67448975
+    noise = torch.tensor([[-quartile, quartile], [quartile, quartile]]).view(2, 1, 1, 2)
+    x, y = pixels((0.5, 0.5), (0.5, 0.5)), torch.tensor([0, 0])
+    fast = PGD(threat=Linf(0.1), step_size=0.125, steps=1)
+    ends = pixels((0.575, 0.425), (0.6, 0.425))
+    torch.testing.assert_close(fast.perturb(Slope(), x, y, noise), ends, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.1)], ids=repr)
 def test_an_image_without_gradient_stays_where_it_is(threat: ThreatModel) -> None:
     model = Slope()
@@ -161,14 +171,19 @@ def test_scaled_multiplies_ball_and_step() -> None:
 
 
 attacks = st.builds(
-    lambda norm, eps, relative_step, steps, random_start: PGD(
-        threat=norm(eps), step_size=relative_step * eps, steps=steps, random_start=random_start
+    lambda norm, eps, relative_step, steps, random_start, start_deviation: PGD(
+        threat=norm(eps),
+        step_size=relative_step * eps,
+        steps=steps,
+        random_start=random_start,
+        start_deviation=start_deviation,
     ),
     norm=st.sampled_from([Linf, L2]),
     eps=st.floats(0, 2),
     relative_step=st.floats(0, 3),
     steps=st.integers(1, 4),
     random_start=st.booleans(),
+    start_deviation=st.none() | st.floats(0, 0.1),
 )
 
 

@@ -1,5 +1,6 @@
 """Training: reproducible, resumable, and honest about how it ended."""
 
+import copy
 import io
 from dataclasses import replace
 from typing import Any
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
-from torch import Tensor
+from torch import Tensor, nn
 
 from atcore.attacks import PGD, Linf
 from atcore.errors import UserError
+from atcore.losses import CrossEntropy, Trades
 from atcore.models import weights_to_bytes
 from atcore.pixels import to_pixels
 from atcore.training import (
@@ -19,7 +21,7 @@ from atcore.training import (
     Split,
     TrainingDivergedError,
     TrainingSpec,
-    learning_rate_at,
+    follow,
     train,
     trained_weights,
 )
@@ -27,6 +29,7 @@ from atcore.training import (
 TABLE = shapes_table(140)
 TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 100))), split_of(TABLE.rows(slice(100, 140)))
 ATTACK = PGD(threat=Linf(4 / 255), step_size=2 / 255, steps=2)
+TRADES_ATTACK = replace(ATTACK, start_deviation=0.001)
 EVERYTHING = training_spec(
     epochs=3,
     attack=ATTACK,
@@ -53,6 +56,13 @@ def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
         pytest.param({}, id="fp32"),
         pytest.param({"precision": "bf16"}, id="bf16"),
         pytest.param({"attack_mode": "train"}, id="attack in train mode"),
+        pytest.param({"loss": Trades(beta=6), "attack": TRADES_ATTACK}, id="trades"),
+        pytest.param(
+            {"loss": Trades(beta=6), "attack": TRADES_ATTACK, "precision": "bf16"},
+            id="trades in bf16",
+        ),
+        pytest.param({"ema": 0.9}, id="ema"),
+        pytest.param({"ema": 0.9, "keep": "best_robust"}, id="best average"),
         pytest.param({"attack": None, "validation_attack": None}, id="standard"),
     ],
 )
@@ -162,6 +172,19 @@ def test_robust_accuracy_is_measured_only_where_an_attack_is_given() -> None:
     assert weights(with_one) == weights(without)
 
 
+def test_trades_with_beta_zero_is_standard_training() -> None:
+    # The running statistics also see the attacked images, the trained parameters do not.
+    standard, trades = (
+        trained_weights(run(replace(EVERYTHING, **changes))[-1].checkpoint, model_spec(TRAIN))
+        for changes in (
+            {"attack": None},
+            {"attack": TRADES_ATTACK, "loss": Trades(beta=0)},
+        )
+    )
+    for expected, parameter in zip(standard.parameters(), trades.parameters(), strict=True):
+        assert torch.equal(parameter, expected)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_training_stops_as_soon_as_the_wanted_accuracy_is_reached(precision: str) -> None:
     spec = training_spec(epochs=20, batch_size=4, precision=precision)
@@ -181,6 +204,67 @@ def test_training_stops_as_soon_as_the_wanted_accuracy_is_reached(precision: str
 
 def test_an_accuracy_out_of_reach_ends_with_the_epochs() -> None:
     assert run(replace(EVERYTHING, epochs=1, stop_at_accuracy=1.1))[-1].finished == "epochs"
+
+
+def test_the_average_follows_the_weights() -> None:
+    model = nn.BatchNorm1d(1)
+    average = copy.deepcopy(model)
+    assert model.num_batches_tracked is not None
+    assert average.num_batches_tracked is not None
+    # Decays 1/10, 2/11 and, as 3/12 is more than it, 0.2.
+    seen = []
+    for step, value in enumerate([11.0, 22.0, 30.0]):
+        model.weight.data.fill_(value)
+        model.num_batches_tracked.fill_(step)
+        follow(average, model, step, decay=0.2)
+        seen.append(average.weight.item())
+    assert seen == pytest.approx([10.0, 19.818182, 27.963636])  # from 1 on
+    assert average.num_batches_tracked == 2
+    assert model.weight.item() == 30.0
+
+
+def test_the_averaged_weights_are_validated_and_handed_out() -> None:
+    spec = training_spec(epochs=3, batch_size=8)
+    *_, plain = train(spec, model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    *_, averaged = train(replace(spec, ema=0.9), model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    # Averaging does not change what is trained, but what is seen of it.
+    assert [epoch.loss for epoch in averaged.history] == [epoch.loss for epoch in plain.history]
+    assert weights(averaged, COLOURS) != weights(plain, COLOURS)
+    assert accuracy_of(averaged) == pytest.approx(
+        averaged.history[-1].validation_accuracy, abs=1.5 / 128
+    )
+
+
+def test_the_first_epoch_of_the_best_robust_accuracy_is_kept() -> None:
+    # With this rate the accuracy goes up and down.
+    attack = PGD(threat=Linf(16 / 255), step_size=8 / 255, steps=2)
+    spec = training_spec(
+        epochs=5, learning_rate=1.0, schedule="constant", attack=attack, validation_attack=attack
+    )
+    data = (model_spec(COLOURS), COLOURS, MORE_COLOURS)
+    every = list(train(spec, *data))
+    best = list(train(replace(spec, keep="best_robust"), *data))
+    assert [progress.history for progress in best] == [progress.history for progress in every]
+    robust = [epoch.validation_robust_accuracy or 0.0 for epoch in every[-1].history]
+    assert any(progress.kept.number < len(progress.history) for progress in best)
+    for end, progress in enumerate(best, start=1):
+        number = robust.index(max(robust[:end])) + 1
+        assert progress.kept == every[-1].history[number - 1]
+        assert weights(progress, COLOURS) == weights(every[number - 1], COLOURS)
+    assert [progress.kept for progress in every] == list(every[-1].history)
+
+
+def test_the_best_robust_epoch_needs_a_validation_attack() -> None:
+    with pytest.raises(UserError, match=r"^keep: 'best_robust' is not allowed without"):
+        training_spec(keep="best_robust")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schedule": "constant"}, {"loss": CrossEntropy(label_smoothing=0.1)}], ids=repr
+)
+def test_options_change_what_is_trained(changes: dict[str, Any]) -> None:
+    spec = training_spec(epochs=1)
+    assert weights(run(replace(spec, **changes))[-1]) != weights(run(spec)[-1])
 
 
 # --- bad ends -----------------------------------------------------------------------------------
@@ -267,6 +351,7 @@ def test_a_collapse_ends_training_with_the_last_good_weights(
         assert robust[end - 1] >= max(robust[:end]) / 2
     assert last.history[:-1] == good.history
     assert last.checkpoint == good.checkpoint
+    assert last.kept == good.kept == good.history[-1]
     assert accuracy_of(last) == pytest.approx(good.history[-1].validation_accuracy, abs=0.02)
 
 
@@ -294,28 +379,7 @@ def test_epochs_of_the_warm_up_do_not_count_for_a_collapse(
         assert next(run_with_warm_up).finished is None, f"epoch {number}"
 
 
-# --- schedules ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("step", "steps", "rate"),
-    [
-        (0, 10, 1.0),  # two steps of warm-up: 1/2, 2/2 of the peak
-        (1, 10, 2.0),
-        (2, 10, 2.0),  # then (1 + cos(pi t)) / 2 for t = 0, 1/8, ... 7/8
-        (4, 10, 1.7071068),
-        (6, 10, 1.0),
-        (9, 10, 0.0761205),
-        (0, 1, 2.0),
-        (0, 100, 0.1),
-        (19, 100, 2.0),
-        (60, 100, 1.0),
-    ],
-)
-def test_learning_rate_rises_linearly_and_falls_as_a_cosine(
-    step: int, steps: int, rate: float
-) -> None:
-    assert learning_rate_at(step, steps, 2.0) == pytest.approx(rate, abs=1e-6)
+# --- warm-up of the attack -----------------------------------------------------------------------
 
 
 def test_eps_grows_from_zero_to_its_value_over_the_warm_up() -> None:

@@ -14,6 +14,7 @@ from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import Tensor
 
 from atcore.attacks import PGD, Linf
+from atcore.losses import Trades
 from atcore.models import weights_to_bytes
 from atcore.training import Training, TrainingDivergedError, TrainingSpec, train, trained_weights
 from atcore.workers import Workers
@@ -30,6 +31,9 @@ SPEC = training_spec(
     validation_attack=ATTACK,
     augment="crop_flip",
 )
+
+
+TRADES: dict[str, Any] = {"loss": Trades(beta=6), "attack": replace(ATTACK, start_deviation=0.001)}
 
 
 # --- shares ---------------------------------------------------------------------------------------
@@ -78,10 +82,20 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
     return run.model.state_dict(), loss.item(), int(right)
 
 
-@pytest.mark.parametrize(("images", "count"), [(7, 2), (1, 2)], ids=["unequal", "one image"])
-def test_a_step_of_two_workers_is_the_step_of_one(tmp_path: Path, images: int, count: int) -> None:
-    weights, loss, right = one_step(SPEC, images, 0)
-    spec = replace(SPEC, workers=count)
+@pytest.mark.parametrize(
+    ("images", "changes"),
+    [
+        pytest.param(7, {}, id="unequal"),
+        pytest.param(1, {}, id="one image"),
+        pytest.param(7, TRADES, id="trades"),
+    ],
+)
+def test_a_step_of_two_workers_is_the_step_of_one(
+    tmp_path: Path, images: int, changes: dict[str, Any]
+) -> None:
+    spec, count = replace(SPEC, **changes), 2
+    weights, loss, right = one_step(spec, images, 0)
+    spec = replace(spec, workers=count)
     for their_weights, their_loss, their_right in together(
         count, tmp_path, partial(one_step, spec, images)
     ):
@@ -91,9 +105,9 @@ def test_a_step_of_two_workers_is_the_step_of_one(tmp_path: Path, images: int, c
             torch.testing.assert_close(their_weights[name], tensor, rtol=1e-5, atol=1e-6)
 
 
-def whole_and_resumed(rank: int) -> tuple[Any, ...]:
+def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
     """Histories and weights of an uninterrupted run and of one resumed after its first epoch."""
-    spec = replace(SPEC, workers=2)
+    spec = replace(SPEC, workers=2, **changes)
     data = (model_spec(TRAIN), TRAIN, VALIDATION)
     first, last = train(spec, *data, rank=rank)
     (resumed,) = train(spec, *data, rank=rank, checkpoint=first.checkpoint)
@@ -110,10 +124,13 @@ def whole_and_resumed(rank: int) -> tuple[Any, ...]:
     return (*ends, stopped[-1].finished, str(diverged.value))
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {**TRADES, "ema": 0.9, "keep": "best_robust"}], ids=["pgd", "trades"]
+)
 def test_workers_agree_on_weights_history_and_end_also_after_an_interruption(
-    tmp_path: Path,
+    tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    first, second = together(2, tmp_path, whole_and_resumed)
+    first, second = together(2, tmp_path, partial(whole_and_resumed, changes))
     assert first == second
     whole, resumed, _, finished, error = first
     assert whole == resumed

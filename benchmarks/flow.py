@@ -19,23 +19,21 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import httpx
 import yaml
 
+from flows.server import prefect_server
 from tasks.local_cluster import local_cluster
-from tasks.tether import tethered
 
 PROJECT = Path(__file__).parents[1]
 STAGES, SECONDS = 8, 10
@@ -54,28 +52,6 @@ Pipeline(Path.cwd()).plan([], force=False)
 print("MEASURED", called, time.perf_counter() - started, state.state_details.flow_run_id)
 """
 Stages = Mapping[str, Mapping[str, Any]]
-
-
-@contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """A Prefect server with an empty database; yields the address of its API."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "1"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", f"--port={port}"]
-    api = f"http://127.0.0.1:{port}/api"
-    with (home / "log").open("wb") as log, tethered(command, env=environment, output=log):
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                httpx.get(f"{api}/health").raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.1)
-            else:
-                yield api
-                return
-    raise RuntimeError("the Prefect server did not start")
 
 
 def _run(root: Path, *command: str) -> tuple[float, str]:
@@ -231,7 +207,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "prefect").mkdir()
-        os.environ["PREFECT_API_URL"] = stack.enter_context(prefect_server(folder / "prefect"))
+        url = stack.enter_context(prefect_server(folder / "prefect"))
+        os.environ["PREFECT_API_URL"] = f"{url}/api"
         os.environ.update(stack.enter_context(local_cluster()))
         os.environ["PYTHONPATH"] = str(PROJECT)
         os.environ["DVC_NO_ANALYTICS"] = "1"

@@ -27,9 +27,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.flow import flow, independent, prefect_server, repository
+from benchmarks.flow import flow, independent, repository
 from flows.pipeline import Pipeline
 from flows.schedule import Schedule, makespan
+from flows.server import prefect_server
 from tasks.local_cluster import local_cluster
 
 MEGABYTE = 1e6
@@ -349,7 +350,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "prefect").mkdir()
-        os.environ["PREFECT_API_URL"] = stack.enter_context(prefect_server(folder / "prefect"))
+        url = stack.enter_context(prefect_server(folder / "prefect"))
+        os.environ["PREFECT_API_URL"] = f"{url}/api"
         os.environ.update(stack.enter_context(local_cluster()))
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
         costs = measure(folder)

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.tether import tethered
+from tasks.tether import exit_on, tethered
 
 _START_SECONDS = 60
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine at which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -54,7 +55,7 @@ def local_cluster() -> Iterator[dict[str, str]]:
         token = Path(folder) / "token"
         token.write_text(secrets.token_hex(32))
         token.chmod(0o600)
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         environment = dict(os.environ) | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
@@ -70,10 +71,6 @@ def local_cluster() -> Iterator[dict[str, str]]:
             yield environment
 
 
-def _told_to_stop(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)
-
-
 def main() -> int:
     command = sys.argv[1:]
     if not command:
@@ -84,7 +81,7 @@ def main() -> int:
         return 127
     if os.environ.get("RAY_ADDRESS"):
         return subprocess.call(command)
-    signal.signal(signal.SIGTERM, _told_to_stop)
+    exit_on(signal.SIGTERM)
     with local_cluster() as environment, tethered(command, env=environment) as running:
         return running.wait()
 

@@ -12,11 +12,7 @@ import signal
 import sys
 
 from tasks.local_cluster import ray_node
-from tasks.tether import tethered
-
-
-def _told_to_stop(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)
+from tasks.tether import exit_on, tethered
 
 
 def _run_on_node(command: list[str], address: str) -> int:
@@ -38,7 +34,7 @@ def main() -> int:
     if shutil.which(command[0]) is None:
         print(f"error: {command[0]}: no such command", file=sys.stderr)
         return 127
-    signal.signal(signal.SIGTERM, _told_to_stop)
+    exit_on(signal.SIGTERM)
     try:
         return _run_on_node(command, address)
     except RuntimeError as error:

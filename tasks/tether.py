@@ -64,9 +64,14 @@ def _told_to_stop(*_: object) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
-def main() -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):
+def exit_on(*numbers: signal.Signals) -> None:
+    """Let these signals end this process as SystemExit does, through its `finally` blocks."""
+    for number in numbers:
         signal.signal(number, _told_to_stop)
+
+
+def main() -> int:
+    exit_on(signal.SIGTERM, signal.SIGINT)
     with subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True) as child:
         try:
             ended = os.pidfd_open(child.pid)

@@ -1,16 +1,12 @@
 """One small workspace in which the whole pipeline has run once, and cheap copies of it."""
 
-import os
-import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from pipeline_workspace import Pipeline, Workspace, succeeded, wait_until
+from pipeline_workspace import Pipeline, Workspace, succeeded
 
-from tasks.tether import tethered
+from flows.server import prefect_server
 
 
 @pytest.fixture(scope="session")
@@ -37,26 +33,5 @@ def prefect_api(
     ray_cluster: None,  # noqa: ARG001
 ) -> Iterator[str]:
     """Address of a Prefect server of this session, whose flows find the session's Ray cluster."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    environment = {
-        **os.environ,
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", f"--port={port}"]
-    api = f"http://127.0.0.1:{port}/api"
-
-    def healthy() -> bool:
-        try:
-            return httpx.get(f"{api}/health").is_success
-        except httpx.TransportError:
-            return False
-
-    with (home / "log").open("wb") as log, tethered(command, env=environment, output=log) as server:
-        wait_until(lambda: healthy() or server.poll() is not None, "the Prefect server")
-        assert healthy(), (home / "log").read_text()
-        yield api
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield f"{url}/api"

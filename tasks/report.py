@@ -43,10 +43,13 @@ def _suffix(settings: Params, method: str) -> str:
 
 def _network(settings: Params, dataset: str, method: str) -> Network:
     chosen = settings.method[method]
+    seed = settings.run.seeds[0]
     suffix = _suffix(settings, method)
-    training = _existing(paths.training(dataset, method), f"train{suffix}")
-    curve = _existing(paths.curve(dataset, method), f"train{suffix}")
-    maps = _existing(paths.salience(dataset, method) / "maps.safetensors", f"salience{suffix}")
+    training = _existing(paths.training(dataset, method, seed), f"train{suffix}")
+    curve = _existing(paths.curve(dataset, method, seed), f"train{suffix}")
+    maps = _existing(
+        paths.salience(dataset, method, seed) / "maps.safetensors", f"salience{suffix}"
+    )
     return Network(
         method=method,
         adversarial=chosen.attack is not None,
@@ -59,7 +62,7 @@ def _network(settings: Params, dataset: str, method: str) -> Network:
 
 def _answers(settings: Params, dataset: str, method: str) -> list[Predictions]:
     writer = f"evaluate{_suffix(settings, method)}"
-    file = _existing(paths.predictions(dataset, method), writer)
+    file = _existing(paths.predictions(dataset, method, settings.run.seeds[0]), writer)
     parts, _ = predictions.read(file)
     return parts
 

@@ -89,7 +89,7 @@ def write_maps(file: Path, rows: list[tuple[str, float]]) -> None:
 
 
 def _write_method(method: str) -> None:
-    predictions.write(parts_of(method), CLASSES, paths.predictions("shapes", method))
+    predictions.write(parts_of(method), CLASSES, paths.predictions("shapes", method, 0))
     adversarial = method == NAUGHTY
     training = {
         "method": method,
@@ -99,16 +99,16 @@ def _write_method(method: str) -> None:
         "validation_accuracy": 0.75,
         "validation_robust_accuracy": 0.5 if adversarial else None,
     }
-    paths.curve("shapes", method).parent.mkdir(parents=True, exist_ok=True)
-    paths.training("shapes", method).write_text(json.dumps(training))
+    paths.curve("shapes", method, 0).parent.mkdir(parents=True, exist_ok=True)
+    paths.training("shapes", method, 0).write_text(json.dumps(training))
     robust = "0.5" if adversarial else ""
-    paths.curve("shapes", method).write_text(
+    paths.curve("shapes", method, 0).write_text(
         "epoch,loss,accuracy,validation_accuracy,validation_robust_accuracy\n"
         f"1,1.2,0.5,0.6,{robust}\n2,0.9,0.7,0.75,{robust}\n"
     )
     rows = [(part.variant, part.level) for part in parts_of(method)]
     kept = [row for row in rows if row[0] not in ATTACKS.values()]
-    write_maps(paths.salience("shapes", method) / "maps.safetensors", kept)
+    write_maps(paths.salience("shapes", method, 0) / "maps.safetensors", kept)
 
 
 def write_artifacts() -> None:

@@ -201,8 +201,22 @@ class Evaluate(_Section):
 
 class Salience(_Section):
     images: Count
+    measured: dict[Literal["gradient", "smoothgrad", "integrated_gradients", "grad_cam"], Count] = (
+        Field(min_length=1)
+    )
     smooth_samples: Count
     smooth_noise: NonNegative
+    integration_steps: Count
+
+    @model_validator(mode="after")
+    def _shown_are_measured(self) -> Self:
+        for kind, count in self.measured.items():
+            if count < self.images:
+                raise ValueError(
+                    f"measured.{kind}: {count} is not allowed while images is {self.images}; "
+                    f"give {self.images} or more"
+                )
+        return self
 
 
 class Params(_Section):

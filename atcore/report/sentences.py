@@ -188,7 +188,7 @@ def intervals(seeds: Sequence[int]) -> str:
     return (
         f"95% intervals of the mean over the {len(seeds)} networks of a method (Student 1908), "
         "which differ in the seed of their training alone. They describe the luck of training, "
-        "not the luck of drawing these test images; few seeds make them wide. Intervals over the "
-        "images, of every network by itself, are in summary.json. A value that fewer than two "
-        "networks have is left out."
+        "not the luck of drawing these test images. Few seeds make them wide; networks that agree "
+        "exactly leave them no width. Intervals over the images, of every network by itself, are "
+        "in summary.json. A value that fewer than two networks have is left out."
     )

@@ -62,7 +62,8 @@ def table(dataset: str, results: Results) -> Table:
     return shown
 
 
-def _of(seeds: int) -> str:
+def _explained(seeds: int) -> str:
+    """What the numbers are, and what stands behind ±."""
     half = "± is the larger half of the 95% interval"
     return f", mean over {seeds} seeds; {half} over seeds" if seeds > 1 else f"; {half}"
 
@@ -82,8 +83,8 @@ def main() -> None:
         console.width = max(console.width, console.measure(own, options=unbounded).maximum)
         console.print(own)
     console.print(
-        f"\nPercent of images{_of(seeds)}. Variants (at their middle level) count images that are "
-        "classified correctly when clean.",
+        f"\nPercent of images{_explained(seeds)}. Variants (at their middle level) count "
+        "images that are classified correctly when clean.",
         style="dim",
     )
     console.print(Text(f"Report: {paths.REPORTS / 'index.html'}"))

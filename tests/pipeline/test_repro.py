@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pipeline_workspace import EPOCHS, MODELS, Pipeline, Workspace, succeeded
+from pipeline_workspace import EPOCHS, MODELS, REPRODUCIBLE, Pipeline, Workspace, succeeded
 
 UP_TO_DATE = "Data and pipelines are up to date."
 EVERY_STAGE = {
@@ -85,6 +85,25 @@ def test_a_change_of_one_method_reruns_what_depends_on_it_and_setting_it_back_no
     assert back.stages_run == []
     assert "Stage 'train@shapes-fgsm_8-0' is cached" in back.output
     assert workspace.digests(*EVERYTHING) == before
+
+
+def test_another_seed_trains_only_the_new_networks(workspace: Workspace) -> None:
+    workspace.set({"run.seeds": [0, 1]})
+    stale = json.loads(succeeded(workspace.dvc("status", "--json")).output)
+    networks = {stage for stage in EVERY_STAGE if stage.endswith("-0")}
+    assert set(stale) == {"report"} | {stage.removesuffix("0") + "1" for stage in networks}
+
+    before = workspace.digests(*REPRODUCIBLE)
+    workspace.set({"run.methods": ["standard"], "run.controls": []})
+    run = succeeded(workspace.repro()).stages_run
+    stages = [f"{stage}@shapes-standard-1" for stage in ("evaluate", "salience", "train")]
+    assert sorted(run) == sorted(["report", *stages])
+    after = workspace.digests(*REPRODUCIBLE)
+    assert {file: after[file] for file in before} == before
+    weights = (f"models/shapes/standard/{seed}/model.safetensors" for seed in (0, 1))
+    assert len({after[file] for file in weights}) == 2
+    records = json.loads((workspace.root / "reports/summary.json").read_text())
+    assert {record["seed"] for record in records} == {0, 1, None}
 
 
 def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_but_no_other_method(

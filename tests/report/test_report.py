@@ -187,7 +187,9 @@ def test_variant_that_is_no_longer_selected() -> None:
 def test_answers_without_clean_images() -> None:
     parts = parts_of("standard")[1:]
     predictions.write(parts, CLASSES, paths.predictions("shapes", "standard", 0))
-    with pytest.raises(UserError, match="shapes, standard: the prediction table has no part"):
+    with pytest.raises(
+        UserError, match="shapes, standard, seed 0: the prediction table has no part"
+    ):
         report.main()
 
 

@@ -130,9 +130,9 @@ def main(dataset: str, method: str, number: str) -> None:
     named = json.dumps([{"variant": row.variant, "level": row.level} for row in rows])
     with replacing(paths.salience(dataset, method, seed)) as folder:
         folder.mkdir()
-        save_file(shown, folder / "maps.safetensors", {"rows": named})
+        save_file(shown, folder / paths.salience_maps(dataset, method, seed).name, {"rows": named})
         measured = joined(m for part in parts for m in part.measured)
-        write_measures(measured, folder / "measures.parquet")
+        write_measures(measured, folder / paths.salience_measures(dataset, method, seed).name)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Explained:
     Attributes:
         maps: float32 R x m x H x W by kind, of the first m <= n images.
         predicted: int32 R x n.
-        measured: of the same maps, without those that have no value.
+        measured: of the same maps.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -70,6 +70,10 @@ class _Object:
         self._edges = None if known is not None else measures.ranks(measures.edges(x))
         self._inside = None if known is None else torch.from_numpy(known).to(x.device)
 
+    @property
+    def known(self) -> bool:
+        return self._inside is not None
+
     def measure(self, maps: Tensor, ranks: Tensor) -> dict[str, Tensor]:
         """How much of the salience of the first images is at their objects."""
         if self._inside is not None:
@@ -82,16 +86,12 @@ class _Object:
         return {"edges": measures.correlation(ranks, self._edges[: len(maps)])}
 
 
-def _kept(
+def _measured(
     row: Row, kind: str, ids: NDArray[np.int64], found: Mapping[str, Tensor]
 ) -> Iterator[Measured]:
-    """Items of the values that exist."""
     for measure, tensor in found.items():
         values = tensor.float().cpu().numpy()
-        exists = ~np.isnan(values)
-        if exists.any():
-            kept = ids[: len(values)][exists]
-            yield Measured(row.variant, row.level, kind, measure, kept, values[exists])
+        yield Measured(row.variant, row.level, kind, measure, ids[: len(values)], values)
 
 
 def explain(
@@ -120,8 +120,11 @@ def explain(
         predicted = torch.stack([model(x).argmax(dim=1) for x in pixels])
     objects = _Object(tables[0], pixels[0])
     maps: dict[str, NDArray[np.float32]] = {}
-    flat = torch.ones_like(pixels[0][:, 0])
-    measured = [*_kept(rows[0], UNIFORM, ids, objects.measure(flat, measures.ranks(flat)))]
+    measured: list[Measured] = []
+    if objects.known:
+        flat = torch.ones_like(pixels[0][:, 0])
+        by_chance = objects.measure(flat, measures.ranks(flat))
+        measured += _measured(rows[0], UNIFORM, ids, by_chance)
     for kind, count in counts.items():
         if not count:
             continue
@@ -138,6 +141,6 @@ def explain(
                 found["ssim"] = measures.ssim(shown, own[0])
             if not row.moved:
                 found |= objects.measure(shown, ranked)
-            measured += _kept(row, kind, ids, found)
+            measured += _measured(row, kind, ids, found)
         maps[kind] = torch.stack(own).cpu().numpy()
     return Explained(maps, predicted.cpu().numpy().astype(np.int32), measured)

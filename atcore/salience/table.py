@@ -42,8 +42,8 @@ class Measured:
         measure: `gini`, `rank_correlation` and `ssim` (with the map of the clean image),
             `untrained_rank_correlation` (with that of a network with random weights), `inside` and
             `outline` (shares of salience), `edges` (rank correlation with the image's edges).
-        ids: int64, N, of the images that have a value.
-        values: float32, N.
+        ids: int64, N.
+        values: float32, N; NaN where a map has none, see `atcore.salience.measures`.
     """
 
     variant: str

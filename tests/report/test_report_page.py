@@ -85,7 +85,7 @@ def test_page_compares_the_errors_of_networks(html: Page) -> None:
     ("value", "text"), [(0.456, "0.46"), (-0.25, "−0.25"), (-0.001, "0.00"), (1.0, "1.00")]
 )
 def test_kappa_has_two_digits(value: float, text: str) -> None:
-    assert labels.kappa(value) == text
+    assert labels.decimal(value) == text
 
 
 def test_page_warns_of_failed_training_and_missing_images(html: Page) -> None:

@@ -27,7 +27,7 @@ _CLAIMED = {"texture": 1, "shape": -1}
 # How much salience follows outlines: those of the object where they are known, else all edges.
 # Asked of the Grad map, the only one of the paper without a parameter.
 _SALIENCE = ("salience_outline", "salience_edges")
-_MAP = "gradient"
+SALIENCE_MAP = "gradient"
 
 Table = TypeVar("Table")
 Sample = TypeVar("Sample")
@@ -101,7 +101,7 @@ def _salience(parts: Sequence[Measured], variant: str, measure: str) -> dict[flo
     return {
         part.level: part
         for part in parts
-        if (part.variant, part.map, f"salience_{part.measure}") == (variant, _MAP, measure)
+        if (part.variant, part.map, f"salience_{part.measure}") == (variant, SALIENCE_MAP, measure)
     }
 
 
@@ -160,7 +160,7 @@ def _claimed(dataset: Dataset) -> Iterable[tuple[str, str, int]]:
         elif variant in dataset.results.variants("shape_bias"):
             yield variant, "shape_bias", 1
     for measure in _SALIENCE:
-        if _MAP in dataset.results.maps(measure):
+        if SALIENCE_MAP in dataset.results.maps(measure):
             yield CLEAN, measure, 1
 
 

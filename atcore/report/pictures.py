@@ -198,7 +198,7 @@ def salience(dataset: Dataset) -> list[Picture]:
                 "by its own 99th percentile. Under each map the class the network answers: ✓ "
                 "right, ✗ wrong. Images are not chosen: the first test image of each of the first "
                 "classes, and of each variant its middle level."
-                + _over_seeds(dataset, f"Networks of seed {dataset.seeds[0]}.")
+                + _over_seeds(dataset, f"The networks are those of seed {dataset.seeds[0]}.")
             ),
             alternative=(
                 f"Grid of test images and the {labels.salience_map(kind)} map of every network on "

@@ -66,24 +66,24 @@ class _Object:
     """What is known of where the objects of the clean images are."""
 
     def __init__(self, table: ImageTable, x: Tensor) -> None:
-        known = inside(table)
-        self._edges = None if known is not None else measures.ranks(measures.edges(x))
-        self._inside = None if known is None else torch.from_numpy(known).to(x.device)
+        mask = inside(table)
+        self._edges = measures.ranks(measures.edges(x)) if mask is None else None
+        self._parts: dict[str, Tensor] = {}
+        if mask is not None:
+            object_ = torch.from_numpy(mask).to(x.device)
+            self._parts = {"inside": object_, "outline": measures.outline(object_)}
 
     @property
     def known(self) -> bool:
-        return self._inside is not None
+        """Whether the outlines are."""
+        return bool(self._parts)
 
     def measure(self, maps: Tensor, ranks: Tensor) -> dict[str, Tensor]:
         """How much of the salience of the first images is at their objects."""
-        if self._inside is not None:
-            part = self._inside[: len(maps)]
-            return {
-                "inside": measures.share(maps, part),
-                "outline": measures.share(maps, measures.outline(part)),
-            }
-        assert self._edges is not None
-        return {"edges": measures.correlation(ranks, self._edges[: len(maps)])}
+        if self._edges is not None:
+            return {"edges": measures.correlation(ranks, self._edges[: len(maps)])}
+        parts = self._parts.items()
+        return {name: measures.share(maps, part[: len(maps)]) for name, part in parts}
 
 
 def _measured(

@@ -81,7 +81,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     to structural similarity", IEEE Trans. Image Processing 13, equation 13, with their Gaussian
     window of 11 x 11 pixels; borders are mirrored, so that small images count as a whole.
     """
-    x, y = unit(first).double(), unit(second).double()
+    x, y = unit(first), unit(second)
     mean_x, mean_y, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]), _SIGMA)
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     spread = xx - mean_x**2 + yy - mean_y**2

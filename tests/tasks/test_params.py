@@ -217,6 +217,10 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("evaluate.robustness.1.eps", -1, "-1", "greater than or equal to 0"),
     ("evaluate.shard", 0, "0", "greater than or equal to 1"),
     ("salience.smooth_samples", 0, "0", "greater than or equal to 1"),
+    ("salience.integration_steps", 0, "0", "greater than or equal to 1"),
+    ("salience.measured", {}, "{}", "at least 1 item"),
+    ("salience.measured.gradient", 0, "0", "greater than or equal to 1"),
+    ("salience.measured.grad_cams", 8, "'grad_cams'", "'gradient', 'smoothgrad'"),
     ("ray.storage", "storage", "'storage'", "an absolute path that all nodes share, or s3://"),
     ("ray.storage", 1, "1", "string"),
 ]

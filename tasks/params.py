@@ -208,16 +208,6 @@ class Salience(_Section):
     smooth_noise: NonNegative
     integration_steps: Count
 
-    @model_validator(mode="after")
-    def _shown_are_measured(self) -> Self:
-        for kind, count in self.measured.items():
-            if count < self.images:
-                raise ValueError(
-                    f"measured.{kind}: {count} is not allowed while images is {self.images}; "
-                    f"give {self.images} or more"
-                )
-        return self
-
 
 class Params(_Section):
     run: Run
@@ -278,6 +268,17 @@ class Params(_Section):
                 raise ValueError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "
                     f"{method.workers}; give {_SHARED}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _shown_are_measured(self) -> Self:
+        shown = self.salience.images
+        for kind, count in self.salience.measured.items():
+            if count < shown:
+                raise ValueError(
+                    f"salience.measured.{kind}: {count} is not allowed while salience.images is "
+                    f"{shown}; give {shown} or more"
                 )
         return self
 

@@ -243,6 +243,14 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
     assert allowed in said
 
 
+def test_images_that_are_shown_have_to_be_measured(path: Path) -> None:
+    wrong = changed(("salience.images", 8), ("salience.measured.smoothgrad", 7))
+    path.write_text(yaml.safe_dump(wrong))
+    assert message_of(path) == (
+        "salience.measured.smoothgrad: 7 is not allowed while salience.images is 8; give 8 or more"
+    )
+
+
 @pytest.mark.parametrize(
     ("section", "allowed"),
     [

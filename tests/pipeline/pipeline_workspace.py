@@ -204,7 +204,7 @@ class Workspace:
             return running.wait()
 
     def stage(self, *command: str, env: Mapping[str, str | None] | None = None) -> Finished:
-        """`stage("train", "shapes", "standard")` is the command of that stage in dvc.yaml."""
+        """`stage("variants", "shapes", "edges")` is the command of that stage in dvc.yaml."""
         return self.run(*stage_command(*command), env=env)
 
     def dvc(self, *arguments: str) -> Finished:

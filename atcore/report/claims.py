@@ -6,6 +6,7 @@ Nothing here knows how a run ought to end.
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -21,11 +22,15 @@ _ALPHA = 0.05
 # of its accuracy (+1), without shape it keeps less (-1).
 DESTROYS = {"stylized": "texture", "saturated": "texture", "patch_shuffled": "shape"}
 _CLAIMED = {"texture": 1, "shape": -1}
+# Saturation below its identity lowers the contrast of everything; that destroys neither cue.
+_IDENTITY = {"saturated": 2.0}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`method` does better (or worse) than `reference` on `variant`, over all levels and seeds.
+    """`method` does better (or worse) than `reference` on `variant`, over all seeds and all levels.
+
+    Of saturation the levels above its identity, p = 2, count.
 
     Attributes:
         method: an adversarially trained network.
@@ -95,10 +100,12 @@ def _compared(dataset: Dataset, claim: Claim) -> Claim:
         [_outcomes(parts, claim.variant, claim.measure) for parts in dataset.answers[name]]
         for name in (claim.method, claim.reference)
     )
+    identity = _IDENTITY.get(dataset.kinds[claim.variant], -math.inf)
     pairs = {
         (seed, level): (one[level], other[level])
         for seed, one, other in zip(dataset.seeds, first, second, strict=True)
         for level in sorted(one.keys() & other.keys())
+        if level > identity
     }
     by_level = (
         _paired(pair for (_, at), pair in pairs.items() if at == level)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-_CONFIDENCE = 0.95
+# Of two-sided 95% intervals.
+_QUANTILE = 0.975
 
 
 @dataclass(frozen=True)
@@ -25,33 +26,6 @@ class Spread:
     max: float
 
 
-def _central(angle: float, freedom: int) -> float:
-    """P(|T| <= sqrt(freedom) tan(angle)) of Student's t with a whole number of degrees of freedom.
-
-    Abramowitz & Stegun 1964, "Handbook of mathematical functions", 26.7.3 and 26.7.4.
-    """
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    terms = 0.0
-    for power in range(odd, freedom - 1, 2):
-        terms += term
-        term *= (power + 1) / (power + 2) * math.cos(angle) ** 2
-    if odd:
-        return 2 / math.pi * (angle + math.sin(angle) * terms)
-    return math.sin(angle) * terms
-
-
-def t_quantile(freedom: int) -> float:
-    """97.5% quantile of Student's t distribution, for two-sided 95% intervals; freedom >= 1."""
-    low, high = 0.0, math.pi / 2
-    while (middle := (low + high) / 2) not in (low, high):
-        if _central(middle, freedom) < _CONFIDENCE:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(freedom) * math.tan(low)
-
-
 def spread(values: Sequence[float], n: Sequence[int], *, least: float = 0.0) -> Spread | None:
     """Mean of one measure over seeds; None with fewer than two, which say nothing of a spread.
 
@@ -64,10 +38,14 @@ def spread(values: Sequence[float], n: Sequence[int], *, least: float = 0.0) -> 
     """
     if len(values) < 2:
         return None
+    # A second that the reports of one seed save.
+    from scipy.stats import t  # noqa: PLC0415
+
     low, high = min(values), max(values)
     # Rounding may put the mean of equal values beside them.
     mean = min(max(fmean(values), low), high)
-    half = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    freedom = len(values) - 1
+    half = float(t.ppf(_QUANTILE, freedom)) * stdev(values) / math.sqrt(len(values))
     return Spread(
         value=mean,
         low=max(least, mean - half),

@@ -6,6 +6,7 @@ Nothing here knows how a run ought to end.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
@@ -23,6 +24,8 @@ _ALPHA = 0.05
 # of its accuracy (+1), without shape it keeps less (-1).
 DESTROYS = {"stylized": "texture", "saturated": "texture", "patch_shuffled": "shape"}
 _CLAIMED = {"texture": 1, "shape": -1}
+# Saturation below its identity lowers the contrast of everything; that destroys neither cue.
+_IDENTITY = {"saturated": 2.0}
 
 # How much salience follows outlines: those of the object where they are known, else all edges.
 # Asked of the Grad map, the only one of the paper without a parameter.
@@ -35,7 +38,9 @@ Sample = TypeVar("Sample")
 
 @dataclass(frozen=True)
 class Claim:
-    """`method` has more (or less) of `measure` on `variant`, over all of its levels and seeds.
+    """`method` has more (or less) of `measure` than `reference`, over all seeds and levels.
+
+    Of saturation the levels above its identity, p = 2, count.
 
     Attributes:
         method: an adversarially trained network.
@@ -107,12 +112,12 @@ def _salience(parts: Sequence[Measured], variant: str, measure: str) -> dict[flo
 
 def _compared(dataset: Dataset, claim: Claim) -> Claim:
     if claim.measure in _SALIENCE:
-        return _over_all(dataset.seeds, claim, dataset.salience, _salience, paired_means)
-    return _over_all(dataset.seeds, claim, dataset.answers, _outcomes, paired)
+        return _over_all(dataset, claim, dataset.salience, _salience, paired_means)
+    return _over_all(dataset, claim, dataset.answers, _outcomes, paired)
 
 
 def _over_all(
-    seeds: Sequence[int],
+    dataset: Dataset,
     claim: Claim,
     tables: Mapping[str, Sequence[Table]],
     sample: Callable[[Table, str, str], dict[float, Sample]],
@@ -129,10 +134,12 @@ def _over_all(
         [sample(table, claim.variant, claim.measure) for table in tables[name]]
         for name in (claim.method, claim.reference)
     )
+    identity = _IDENTITY.get(dataset.kinds.get(claim.variant, CLEAN), -math.inf)
     pairs = {
         (seed, level): (one[level], other[level])
-        for seed, one, other in zip(seeds, first, second, strict=True)
+        for seed, one, other in zip(dataset.seeds, first, second, strict=True)
         for level in sorted(one.keys() & other.keys())
+        if level > identity
     }
 
     def over(chosen: Iterable[tuple[Sample, Sample]]) -> Comparison | None:
@@ -143,7 +150,9 @@ def _over_all(
         over(pair for (_, at), pair in pairs.items() if at == level)
         for level in sorted({level for _, level in pairs})
     )
-    by_seed = (over(pair for (of, _), pair in pairs.items() if of == seed) for seed in seeds)
+    by_seed = (
+        over(pair for (of, _), pair in pairs.items() if of == seed) for seed in dataset.seeds
+    )
     return replace(
         claim,
         comparison=over(pairs.values()),

@@ -114,6 +114,21 @@ def test_numbers_of_a_claim() -> None:
     assert [c.p for c in claims] == pytest.approx([raw[0] * 2, raw[1], raw[2] * 3], abs=1e-12)
 
 
+def test_saturation_below_its_identity_belongs_to_no_claim() -> None:
+    levels = {0.5: 0, 2.0: 0, 4.0: 30, 64.0: 40}
+    tables = {
+        method: [
+            answers(CLEAN, IMAGES, level=0.0),
+            *(answers("s", hits + more, level=level) for level, hits in levels.items()),
+        ]
+        for method, more in (("standard", 0), ("pgd", 12))
+    }
+    (claim,) = claims_of([dataset(tables, kinds={"s": "saturated"})])
+    assert claim.effects == (pytest.approx(0.2), pytest.approx(0.2))
+    # 22 images differ at one of the two levels or both, all to one side.
+    assert claim.p == pytest.approx(2 * 0.5**22)
+
+
 def test_only_images_that_both_know_are_compared() -> None:
     tables = {"standard": table(30, 30, 30, clean=40), "pgd": table(50, 30, 30, clean=50)}
     stylized = by_variant(claims_of([dataset(tables)]))["stylized"].comparison

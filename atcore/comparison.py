@@ -70,7 +70,8 @@ def sign_flip_p(differences: NDArray[np.int64]) -> float:
     for size, count in zip(sizes, counts, strict=True):
         characteristic *= np.cos(size * t) ** count
     tail = np.fft.irfft(characteristic, points)[observed : largest + 1].sum()
-    return float(np.clip(2 * tail, 0, 1))
+    # No exchange is rarer than the one observed and its mirror image; the sum's rounding is not.
+    return float(np.clip(2 * tail, 0.5 ** (counts.sum() - 1), 1))
 
 
 def _interval(

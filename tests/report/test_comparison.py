@@ -143,6 +143,10 @@ def test_holm(p_values: list[float], corrected: list[float]) -> None:
     assert holm(p_values) == pytest.approx(corrected)
 
 
+def test_the_smallest_p_value_is_that_of_one_exchange_and_its_mirror_image() -> None:
+    assert sign_flip_p(np.full(200, 3)) == 0.5**199
+
+
 # --- real numbers ---------------------------------------------------------------------------------
 
 

@@ -50,7 +50,8 @@ def predict(
     if attack is not None:
         y = torch.from_numpy(table.labels.astype(np.int64)).to(device)
         purpose = f"evaluate/{variant}/{level:g}"
-        noise = start_noise(tuple(x.shape[1:]), table.ids, purpose, seed).to(device)
+        shape = tuple(attack.threat.zero(x).shape[1:])
+        noise = start_noise(shape, table.ids, purpose, seed).to(device)
         x = attack.until_fooled(model, x, y, noise)
     with torch.no_grad():
         probabilities = model(x).softmax(dim=1)

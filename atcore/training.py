@@ -287,7 +287,7 @@ class Training:
         if not attack.random_start:
             return None
         generator = torch_rng(self.spec.seed, purpose, index, device=self.device)
-        return torch.empty_like(x).normal_(generator=generator)
+        return attack.threat.zero(x).normal_(generator=generator)
 
     def batch(self, train: Split, chosen: Tensor, step: int) -> Part:
         """This worker's part of the chosen images, augmented and attacked."""

@@ -24,7 +24,7 @@ from tasks import stage
 PARAMS = Path("params.yaml")
 
 # What the prediction tables call images that no variant has changed.
-_RESERVED = {"clean", "pgd_linf", "pgd_l2"}
+_RESERVED = {"clean", "pgd_linf", "pgd_l2", "pgd_spatial"}
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -48,7 +48,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 # A number of images, a share of those there are, or null for all.
 Amount = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "spatial"]
 
 
 class _Section(BaseModel):
@@ -102,18 +102,41 @@ class Dataset(_Section):
     training: DatasetTraining
 
 
-class FgsmAttack(_Section):
-    kind: Literal["fgsm"]
+class Threat(_Section):
     norm: Norm
     eps: NonNegative
+    smoothness: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _smoothness_is_that_of_a_flow(self) -> Self:
+        if self.smoothness and self.norm != "spatial":
+            raise ValueError(
+                f"smoothness: {self.smoothness:g} is not allowed with norm {self.norm}; "
+                "leave it out, or give norm spatial"
+            )
+        return self
+
+
+class TrainingThreat(Threat):
+    at: Count | None = None
+
+    @model_validator(mode="after")
+    def _only_an_l2_norm_grows_with_the_side(self) -> Self:
+        if self.at is not None and self.norm != "l2":
+            raise ValueError(
+                f"at: {self.at} is not allowed with norm {self.norm}; leave it out, or give norm l2"
+            )
+        return self
+
+
+class FgsmAttack(TrainingThreat):
+    kind: Literal["fgsm"]
     step_size: Positive = 1.0
     random_start: bool = False
 
 
-class PgdAttack(_Section):
+class PgdAttack(TrainingThreat):
     kind: Literal["pgd"]
-    norm: Norm
-    eps: NonNegative
     step_size: Positive
 
 
@@ -185,9 +208,7 @@ Variant = Annotated[
 ]
 
 
-class Robustness(_Section):
-    norm: Norm
-    eps: NonNegative
+class Robustness(Threat):
     step_size: Positive
     steps: Count
 

@@ -52,7 +52,8 @@ def _ours(spec: TrainingSpec, model: ModelSpec, data: Split) -> Callable[[], Non
     everything = torch.arange(len(data.labels))
 
     def step() -> None:
-        training.update(training.batch(data, everything, step=0), rate=0.01)
+        for part in training.parts(data, everything, step=0):
+            training.update(part, rate=0.01)
 
     return step
 

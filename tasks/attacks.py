@@ -1,7 +1,15 @@
 """From the attacks of `params.yaml` to those of atcore."""
 
 from atcore.attacks import L2, PGD, Linf, Spatial, ThreatModel
-from tasks.params import FgsmAttack, Method, PgdAttack, Robustness, Threat, TradesLoss
+from tasks.params import (
+    FgsmAttack,
+    FreeAttack,
+    Method,
+    Robustness,
+    Threat,
+    TradesLoss,
+    TrainingThreat,
+)
 
 # Madry et al. 2018 choose steps that together are 2.5 times as long as the radius.
 _REACH = 2.5
@@ -15,7 +23,7 @@ def _threat(chosen: Threat) -> ThreatModel:
     return Linf(chosen.eps) if chosen.norm == "linf" else L2(chosen.eps)
 
 
-def _training_threat(attack: FgsmAttack | PgdAttack, image_size: int) -> ThreatModel:
+def _training_threat(attack: TrainingThreat, image_size: int) -> ThreatModel:
     """The threat model of a method on images of a side in pixels.
 
     At equal size per pixel an L2 norm grows with the side, so that a radius which is given at
@@ -32,6 +40,8 @@ def training_attack(method: Method, steps: int, image_size: int) -> PGD | None:
     if attack is None:
         return None
     threat = _training_threat(attack, image_size)
+    if isinstance(attack, FreeAttack):
+        return PGD(threat=threat, step_size=threat.eps, steps=1, random_start=False)
     step_size = attack.step_size * threat.eps
     if isinstance(attack, FgsmAttack):
         return PGD(threat=threat, step_size=step_size, steps=1, random_start=attack.random_start)

@@ -140,6 +140,12 @@ class PgdAttack(TrainingThreat):
     step_size: Positive
 
 
+class FreeAttack(TrainingThreat):
+    kind: Literal["free"]
+    norm: Literal["linf", "l2"]
+    replays: Count
+
+
 class CrossEntropyLoss(_Section):
     kind: Literal["cross_entropy"]
 
@@ -153,7 +159,9 @@ class Method(_Section):
     learning_rate: Positive
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     weight_decay: NonNegative
-    attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
+    attack: Annotated[FgsmAttack | PgdAttack | FreeAttack, Field(discriminator="kind")] | None = (
+        None
+    )
     loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
         kind="cross_entropy"
     )

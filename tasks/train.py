@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -79,8 +80,9 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
     target = None
     if chosen.stop_at is not None:
         target = trained.validation_accuracy(dataset, chosen.stop_at)
+    replays = chosen.attack.replays if isinstance(chosen.attack, params.FreeAttack) else None
     return TrainingSpec(
-        epochs=data.epochs,
+        epochs=math.ceil(data.epochs / (replays or 1)),
         batch_size=data.batch_size,
         learning_rate=chosen.learning_rate,
         momentum=chosen.momentum,
@@ -95,6 +97,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         stop_at_accuracy=target,
         seed=settings.run.seed,
         workers=chosen.workers,
+        replays=replays,
         loss=loss(chosen),
         schedule=chosen.schedule,
         ema=chosen.ema,

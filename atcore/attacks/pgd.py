@@ -54,7 +54,7 @@ class PGD:
             delta = self.threat.project(self.start_deviation * noise)
         return self.threat.valid(x, delta)
 
-    def _ascend(self, x: Tensor, delta: Tensor, gradient: Tensor) -> Tensor:
+    def ascend(self, x: Tensor, delta: Tensor, gradient: Tensor) -> Tensor:
         """The next perturbation, after one step up a gradient with respect to delta."""
         delta = self.threat.project(delta + self.threat.step(gradient, self.step_size))
         return self.threat.valid(x, delta)
@@ -80,7 +80,7 @@ class PGD:
             logits = model(self.threat.apply(x, delta)).float()
             loss = F.cross_entropy(logits, y, reduction="sum")
             (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
-            delta = self._ascend(x, delta.detach(), gradient)
+            delta = self.ascend(x, delta.detach(), gradient)
         return self.threat.apply(x, delta)
 
     def until_fooled(
@@ -107,6 +107,6 @@ class PGD:
                 break
             loss = F.cross_entropy(logits, labels, reduction="sum")
             (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
-            delta = self._ascend(images, delta.detach(), gradient)[correct]
+            delta = self.ascend(images, delta.detach(), gradient)[correct]
             standing = standing[correct]
         return result

@@ -95,6 +95,11 @@ class Spatial(Linf):
                 f"smoothness: {self.smoothness} is not allowed; give a finite number >= 0"
             )
 
+    def sample(self, noise: Tensor) -> Tensor:
+        # Moves the image as a whole. A flow that is random in every pixel is as rough as flows
+        # can be, and the few steps of training would not smooth it.
+        return super().sample(noise[:, :, :1, :1]).expand_as(noise)
+
     def zero(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), 2, *x.shape[2:])
 

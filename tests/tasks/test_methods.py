@@ -23,7 +23,8 @@ EPS = 8 / 255
         ("pgd_linf_8", PGD(threat=Linf(EPS), step_size=0.5 * EPS, steps=3)),
         ("trades_8", PGD(threat=Linf(EPS), step_size=EPS / 2, steps=3, start_deviation=0.001)),
         ("pgd_l2", PGD(threat=L2(1.5), step_size=0.75, steps=3)),
-        ("stadv", PGD(threat=Spatial(1.0, smoothness=0.005), step_size=0.5, steps=3)),
+        ("free_8", PGD(threat=Linf(EPS), step_size=EPS, steps=1, random_start=False)),
+        ("stadv", PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=3)),
     ],
 )
 def test_the_attack_of_a_method(method: str, attack: PGD | None) -> None:

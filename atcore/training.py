@@ -349,7 +349,7 @@ class Training:
             delta = attack.threat.valid(clean, delta).requires_grad_()
             yield attack.threat.apply(clean, delta)
             assert delta.grad is not None
-            delta = attack.ascend(clean, delta.detach(), delta.grad)
+            delta = attack.step(delta.detach(), delta.grad)
         self.carried = delta
 
     def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:

@@ -54,10 +54,9 @@ class PGD:
             delta = self.threat.project(self.start_deviation * noise)
         return self.threat.valid(x, delta)
 
-    def ascend(self, x: Tensor, delta: Tensor, gradient: Tensor) -> Tensor:
-        """The next perturbation, after one step up a gradient with respect to delta."""
-        delta = self.threat.project(delta + self.threat.step(gradient, self.step_size))
-        return self.threat.valid(x, delta)
+    def step(self, delta: Tensor, gradient: Tensor) -> Tensor:
+        """The perturbation one step up the gradient of the objective, projected to the ball."""
+        return self.threat.project(delta + self.threat.step(gradient, self.step_size))
 
     def perturb(
         self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None
@@ -80,7 +79,7 @@ class PGD:
             logits = model(self.threat.apply(x, delta)).float()
             loss = F.cross_entropy(logits, y, reduction="sum")
             (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
-            delta = self.ascend(x, delta.detach(), gradient)
+            delta = self.threat.valid(x, self.step(delta.detach(), gradient))
         return self.threat.apply(x, delta)
 
     def until_fooled(
@@ -107,6 +106,6 @@ class PGD:
                 break
             loss = F.cross_entropy(logits, labels, reduction="sum")
             (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
-            delta = self.ascend(images, delta.detach(), gradient)[correct]
+            delta = self.threat.valid(images, self.step(delta.detach(), gradient))[correct]
             standing = standing[correct]
         return result

@@ -288,12 +288,13 @@ def by_the_paper(spec: TrainingSpec) -> nn.Module:
             if len(x) < 32:
                 delta = torch.zeros_like(x)
             for _ in range(spec.replays or 1):
-                attacked = (x + delta).clamp(0, 1).requires_grad_()
+                delta = (x + delta).clamp(0, 1) - x
+                attacked = (x + delta).requires_grad_()
                 state.optimizer.zero_grad()
                 F.cross_entropy(model(attacked), y).backward()
                 state.optimizer.step()
                 assert attacked.grad is not None
-                delta = (attacked.detach() - x + eps * attacked.grad.sign()).clamp(-eps, eps)
+                delta = (delta + eps * attacked.grad.sign()).clamp(-eps, eps)
     return model
 
 

@@ -5,16 +5,19 @@ As a command, `python -m tasks.params` checks the file and computes nothing.
 
 import math
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -102,31 +105,24 @@ class Dataset(_Section):
     training: DatasetTraining
 
 
+def _of_norm(norm: Norm, value: float, given: ValidationInfo) -> float:
+    """A value that has a meaning for one norm alone."""
+    found = given.data.get("norm", norm)
+    if value and found != norm:
+        raise ValueError(
+            f"{value:g} is not allowed with norm {found}; leave it out, or give norm {norm}"
+        )
+    return value
+
+
 class Threat(_Section):
     norm: Norm
     eps: NonNegative
-    smoothness: NonNegative = 0.0
-
-    @model_validator(mode="after")
-    def _smoothness_is_that_of_a_flow(self) -> Self:
-        if self.smoothness and self.norm != "spatial":
-            raise ValueError(
-                f"smoothness: {self.smoothness:g} is not allowed with norm {self.norm}; "
-                "leave it out, or give norm spatial"
-            )
-        return self
+    smoothness: Annotated[NonNegative, AfterValidator(partial(_of_norm, "spatial"))] = 0.0
 
 
 class TrainingThreat(Threat):
-    at: Count | None = None
-
-    @model_validator(mode="after")
-    def _only_an_l2_norm_grows_with_the_side(self) -> Self:
-        if self.at is not None and self.norm != "l2":
-            raise ValueError(
-                f"at: {self.at} is not allowed with norm {self.norm}; leave it out, or give norm l2"
-            )
-        return self
+    at: Annotated[Count, AfterValidator(partial(_of_norm, "l2"))] | None = None
 
 
 class FgsmAttack(TrainingThreat):

@@ -4,8 +4,8 @@
 
 Each round times one whole training step (attack and update) of every contestant on the same batch,
 in turn, so that a drift of the machine's speed meets all of them. "spatial" is our step with flows,
-of which the other libraries have no PGD, "replay" one update of free training. Prints the time per step and the
-ratio to ours, round by round: median, minimum and maximum. Writes nothing.
+for which the other libraries have no PGD; "replay" is one update of free training. Prints the time
+per step and the ratio to ours, round by round: median, minimum and maximum. Writes nothing.
 """
 
 import argparse

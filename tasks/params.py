@@ -24,7 +24,7 @@ from tasks import stage
 PARAMS = Path("params.yaml")
 
 # What the prediction tables call images that no variant has changed.
-_RESERVED = {"clean", "pgd_linf", "pgd_l2"}
+_RESERVED = {"clean", "pgd_linf", "pgd_l2", "auto_attack_linf", "auto_attack_l2"}
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -192,8 +192,15 @@ class Robustness(_Section):
     steps: Count
 
 
+class AutoAttacked(_Section):
+    images: Count
+    norm: Literal["linf", "l2"]
+    eps: Positive
+
+
 class Evaluate(_Section):
     robustness: list[Robustness]
+    auto_attack: list[AutoAttacked]
     shard: Count
 
 
@@ -259,6 +266,20 @@ class Params(_Section):
                 raise ValueError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "
                     f"{method.workers}; give {_SHARED}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _attacks_differ(self) -> Self:
+        entries: list[tuple[str, str, float]] = [
+            *(("robustness", attack.norm, attack.eps) for attack in self.evaluate.robustness),
+            *(("auto_attack", attack.norm, attack.eps) for attack in self.evaluate.auto_attack),
+        ]
+        for key, norm, eps in entries:
+            if entries.count((key, norm, eps)) > 1:
+                raise ValueError(
+                    f"evaluate.{key}: norm {norm} with eps {eps:g} is not allowed twice; "
+                    "predictions are kept by norm and eps"
                 )
         return self
 

@@ -25,6 +25,8 @@ PARAMS = Path("params.yaml")
 
 # What the prediction tables call images that no variant has changed.
 _RESERVED = {"clean", "pgd_linf", "pgd_l2", "auto_attack_linf", "auto_attack_l2"}
+# Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
+_SMALLEST_PRETRAINED = 64
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -86,6 +88,7 @@ class Images(_Section):
 
 class DatasetTraining(_Section):
     architecture: Literal["small", "resnet18"]
+    weights: Literal["none", "imagenet"] = "none"
     epochs: Count
     batch_size: Count
     augment: Literal["none", "crop_flip"]
@@ -266,6 +269,24 @@ class Params(_Section):
                 raise ValueError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "
                     f"{method.workers}; give {_SHARED}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        for name, dataset in self.dataset.items():
+            if dataset.training.weights == "none":
+                continue
+            key = f"dataset.{name}.training.weights: {dataset.training.weights!r} is not allowed"
+            if dataset.training.architecture != "resnet18":
+                raise ValueError(
+                    f"{key} for architecture {dataset.training.architecture!r}; "
+                    "give 'none', or architecture resnet18"
+                )
+            if dataset.image_size < _SMALLEST_PRETRAINED:
+                raise ValueError(
+                    f"{key} for images of {dataset.image_size} px; "
+                    f"give 'none', or an image_size of at least {_SMALLEST_PRETRAINED}"
                 )
         return self
 

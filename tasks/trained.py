@@ -12,7 +12,6 @@ from atcore.models import ModelSpec, load
 from tasks import paths
 
 WEIGHTS, SPEC = "model.safetensors", "model.json"
-_NAMED = 3
 
 
 def _bytes(path: Path, stage: str) -> bytes:
@@ -31,9 +30,17 @@ def _named(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from error
 
 
-def _shown(classes: tuple[str, ...]) -> str:
-    more = ", ..." if len(classes) > _NAMED else ""
-    return f"{len(classes)} classes ({', '.join(classes[:_NAMED])}{more})"
+def _misfit(spec: ModelSpec, images: ImageTable, dataset: str) -> str | None:
+    """Why a model cannot be shown these images."""
+    if len(spec.classes) != len(images.classes):
+        return f"of {len(spec.classes)} classes, but {dataset} has {len(images.classes)}"
+    for number, (name, other) in enumerate(zip(spec.classes, images.classes, strict=True)):
+        if name != other:
+            return f"whose class {number} is {name!r}, but in {dataset} it is {other!r}"
+    size = images.images.shape[1]
+    if spec.image_size != size:
+        return f"of {spec.image_size} px images, but those of {dataset} have {size} px"
+    return None
 
 
 def write(dataset: str, method: str, spec: ModelSpec, weights: bytes) -> None:
@@ -55,16 +62,9 @@ def read(dataset: str, method: str, images: ImageTable) -> tuple[ModelSpec, byte
     text, tensors = _bytes(description, "train"), _bytes(weights, "train")
     with _named(description):
         spec = ModelSpec.from_json(text.decode(errors="replace"))
-        if spec.classes != images.classes:
-            raise UserError(
-                f"a model of {_shown(spec.classes)}, but {dataset} has {_shown(images.classes)}; "
-                "run the stage train again"
-            )
-        if spec.image_size != images.images.shape[1]:
-            raise UserError(
-                f"a model of {spec.image_size} px images, but those of {dataset} have "
-                f"{images.images.shape[1]} px; run the stage train again"
-            )
+        misfit = _misfit(spec, images, dataset)
+        if misfit is not None:
+            raise UserError(f"a model {misfit}; run the stage train again")
     with _named(weights):
         load(spec, tensors)
     return spec, tensors

@@ -90,11 +90,12 @@ def _joined(parts: list[Predictions]) -> list[Predictions]:
     return joined
 
 
-def main(dataset: str, method: str) -> None:
+def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
+    seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
-    spec, weights = trained.read(dataset, method, test)
+    spec, weights = trained.read(dataset, method, seed, test)
     auto_attacked = _auto_attacked(settings, dataset, test)
     whole = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
     sizes = [*map(len, auto_attacked), *[len(test)] * whole]
@@ -106,11 +107,11 @@ def main(dataset: str, method: str) -> None:
             weights,
             settings.run.seed,
             total=sum(math.ceil(size / settings.evaluate.shard) for size in sizes),
-            label=f"evaluate {dataset} {method}",
+            label=f"evaluate {dataset} {method} {seed}",
             gpu=True,
         )
-    predictions.write(_joined(parts), test.classes, paths.predictions(dataset, method))
+    predictions.write(_joined(parts), test.classes, paths.predictions(dataset, method, seed))
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method")
+    stage.run(main, "dataset", "method", "seed")

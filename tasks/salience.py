@@ -38,11 +38,12 @@ def _explain(
     )
 
 
-def main(dataset: str, method: str) -> None:
+def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
+    seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
-    spec, weights = trained.read(dataset, method, test)
+    spec, weights = trained.read(dataset, method, seed, test)
     shown = test.evenly(settings.salience.images)
     rows: list[dict[str, str | float]] = [{"variant": CLEAN, "level": 0.0}]
     tables = [test.rows(shown)]
@@ -58,16 +59,16 @@ def main(dataset: str, method: str) -> None:
             settings.salience,
             settings.run.seed,
             total=len(tables),
-            label=f"salience {dataset} {method}",
+            label=f"salience {dataset} {method} {seed}",
             gpu=True,
         )
     tensors = {name: np.stack([part[name] for part in maps]) for name in maps[0]}
     tensors["images"] = np.stack([part.images for part in tables])
     tensors["labels"] = tables[0].labels
-    with replacing(paths.salience(dataset, method)) as folder:
+    with replacing(paths.salience(dataset, method, seed)) as folder:
         folder.mkdir()
         save_file(tensors, folder / "maps.safetensors", {"rows": json.dumps(rows)})
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method")
+    stage.run(main, "dataset", "method", "seed")

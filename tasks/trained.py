@@ -43,22 +43,22 @@ def _misfit(spec: ModelSpec, images: ImageTable, dataset: str) -> str | None:
     return None
 
 
-def write(dataset: str, method: str, spec: ModelSpec, weights: bytes) -> None:
+def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes) -> None:
     """Write the folder of a trained model atomically."""
-    with replacing(paths.model(dataset, method)) as folder:
+    with replacing(paths.model(dataset, method, seed)) as folder:
         folder.mkdir()
         (folder / WEIGHTS).write_bytes(weights)
         (folder / SPEC).write_text(spec.to_json())
 
 
-def read(dataset: str, method: str, images: ImageTable) -> tuple[ModelSpec, bytes]:
+def read(dataset: str, method: str, seed: int, images: ImageTable) -> tuple[ModelSpec, bytes]:
     """Architecture and weights (safetensors) of a trained model, fit for these images.
 
     Raises:
         UserError: a file is missing, is no model's, or is that of other classes or another size of
             image; names the file.
     """
-    description, weights = (paths.model(dataset, method) / name for name in (SPEC, WEIGHTS))
+    description, weights = (paths.model(dataset, method, seed) / name for name in (SPEC, WEIGHTS))
     text, tensors = _bytes(description, "train"), _bytes(weights, "train")
     with _named(description):
         spec = ModelSpec.from_json(text.decode(errors="replace"))
@@ -70,7 +70,7 @@ def read(dataset: str, method: str, images: ImageTable) -> tuple[ModelSpec, byte
     return spec, tensors
 
 
-def validation_accuracy(dataset: str, method: str) -> float:
-    """Clean validation accuracy that a method reached."""
-    text = _bytes(paths.training(dataset, method), "train")
+def validation_accuracy(dataset: str, method: str, seed: int) -> float:
+    """Clean validation accuracy that a method reached with a seed."""
+    text = _bytes(paths.training(dataset, method, seed), "train")
     return float(json.loads(text)["validation_accuracy"])

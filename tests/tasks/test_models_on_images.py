@@ -21,7 +21,8 @@ from tasks import cluster, evaluate, paths, salience, trained
 PROJECT = Path(__file__).parents[2]
 CLASSES = ("a", "b", "c", "d")
 SPEC = ModelSpec("small", CLASSES, 16, (0.5,) * 3, (0.25,) * 3)
-MODEL = ("shapes", "standard")
+NETWORK = ("shapes", "standard", 0)
+ARGUMENTS = ("shapes", "standard", "0")
 
 
 def _in_order(
@@ -50,7 +51,7 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3], np.int32)
     write_images(ImageTable(np.arange(30, 42), images, labels, CLASSES))
-    trained.write(*MODEL, SPEC, WEIGHTS)
+    trained.write(*NETWORK, SPEC, WEIGHTS)
     configure([])
 
 
@@ -72,8 +73,8 @@ def entry(images: int, norm: str = "linf", eps: float = 0.2) -> dict[str, Any]:
 
 def test_auto_attack_gets_the_first_images_of_every_class() -> None:
     configure([entry(6), entry(2, "l2", 3)])
-    evaluate.main(*MODEL)
-    (clean, linf, l2), _ = predictions.read(paths.predictions(*MODEL))
+    evaluate.main(*ARGUMENTS)
+    (clean, linf, l2), _ = predictions.read(paths.predictions(*NETWORK))
     assert clean.ids.tolist() == list(range(30, 42))
     assert (linf.variant, linf.level) == ("auto_attack_linf", 0.2)
     assert linf.ids.tolist() == [30, 31, 35, 36, 38, 41]
@@ -81,14 +82,14 @@ def test_auto_attack_gets_the_first_images_of_every_class() -> None:
     assert (l2.variant, l2.level, l2.ids.tolist()) == ("auto_attack_l2", 3, [30, 35])
     assert not linf.correct.any()
     assert clean.correct.any()
-    first = paths.predictions(*MODEL).read_bytes()
-    evaluate.main(*MODEL)
-    assert paths.predictions(*MODEL).read_bytes() == first
+    first = paths.predictions(*NETWORK).read_bytes()
+    evaluate.main(*ARGUMENTS)
+    assert paths.predictions(*NETWORK).read_bytes() == first
 
 
-def message_of(main: Callable[[str, str], None]) -> str:
+def message_of(main: Callable[[str, str, str], None]) -> str:
     with pytest.raises(UserError) as caught:
-        main(*MODEL)
+        main(*ARGUMENTS)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -102,7 +103,9 @@ def test_more_images_than_there_are_cannot_be_attacked() -> None:
 def test_auto_attack_needs_four_classes() -> None:
     images = table.read(paths.split("shapes", "test"))
     write_images(replace(images, labels=images.labels % 2, classes=("a", "b")))
-    trained.write(*MODEL, replace(SPEC, classes=("a", "b")), _weights(replace(SPEC, classes="ab")))
+    trained.write(
+        *NETWORK, replace(SPEC, classes=("a", "b")), _weights(replace(SPEC, classes="ab"))
+    )
     configure([entry(4)])
     assert message_of(evaluate.main) == (
         "evaluate.auto_attack.0: not allowed for shapes, which has 2 classes; "
@@ -111,8 +114,8 @@ def test_auto_attack_needs_four_classes() -> None:
 
 
 DESCRIPTION, TENSORS = (
-    "models/shapes/standard/model.json",
-    "models/shapes/standard/model.safetensors",
+    "models/shapes/standard/0/model.json",
+    "models/shapes/standard/0/model.safetensors",
 )
 MISFITS = {
     "other classes": (
@@ -152,9 +155,9 @@ MISFITS = {
 @pytest.mark.parametrize("main", [evaluate.main, salience.main], ids=["evaluate", "salience"])
 @pytest.mark.parametrize(("spec", "weights", "expected"), MISFITS.values(), ids=MISFITS.keys())
 def test_a_model_that_does_not_fit_is_named(
-    main: Callable[[str, str], None], spec: ModelSpec, weights: bytes, *, expected: str
+    main: Callable[[str, str, str], None], spec: ModelSpec, weights: bytes, *, expected: str
 ) -> None:
-    trained.write(*MODEL, spec, weights)
+    trained.write(*NETWORK, spec, weights)
     assert message_of(main).startswith(expected)
 
 

@@ -5,16 +5,19 @@ As a command, `python -m tasks.params` checks the file and computes nothing.
 
 import math
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -24,7 +27,16 @@ from tasks import stage
 PARAMS = Path("params.yaml")
 
 # What the prediction tables call images that no variant has changed.
-_RESERVED = {"clean", "pgd_linf", "pgd_l2"}
+_RESERVED = {
+    "clean",
+    "pgd_linf",
+    "pgd_l2",
+    "pgd_spatial",
+    "auto_attack_linf",
+    "auto_attack_l2",
+}
+# Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
+_SMALLEST_PRETRAINED = 64
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -48,7 +60,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 # A number of images, a share of those there are, or null for all.
 Amount = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "spatial"]
 
 
 class _Section(BaseModel):
@@ -88,6 +100,7 @@ class Images(_Section):
 
 class DatasetTraining(_Section):
     architecture: Literal["small", "resnet18"]
+    weights: Literal["none", "imagenet"] = "none"
     epochs: Count
     batch_size: Count
     augment: Literal["none", "crop_flip"]
@@ -104,19 +117,41 @@ class Dataset(_Section):
     training: DatasetTraining
 
 
-class FgsmAttack(_Section):
-    kind: Literal["fgsm"]
+def _of_norm(norm: Norm, value: float, given: ValidationInfo) -> float:
+    """A value that has a meaning for one norm alone."""
+    found = given.data.get("norm", norm)
+    if value and found != norm:
+        raise ValueError(
+            f"{value:g} is not allowed with norm {found}; leave it out, or give norm {norm}"
+        )
+    return value
+
+
+class Threat(_Section):
     norm: Norm
     eps: NonNegative
+    smoothness: Annotated[NonNegative, AfterValidator(partial(_of_norm, "spatial"))] = 0.0
+
+
+class TrainingThreat(Threat):
+    at: Annotated[Count, AfterValidator(partial(_of_norm, "l2"))] | None = None
+
+
+class FgsmAttack(TrainingThreat):
+    kind: Literal["fgsm"]
     step_size: Positive = 1.0
     random_start: bool = False
 
 
-class PgdAttack(_Section):
+class PgdAttack(TrainingThreat):
     kind: Literal["pgd"]
-    norm: Norm
-    eps: NonNegative
     step_size: Positive
+
+
+class FreeAttack(TrainingThreat):
+    kind: Literal["free"]
+    norm: Literal["linf", "l2"]
+    replays: Count
 
 
 class CrossEntropyLoss(_Section):
@@ -132,7 +167,9 @@ class Method(_Section):
     learning_rate: Positive
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     weight_decay: NonNegative
-    attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
+    attack: Annotated[FgsmAttack | PgdAttack | FreeAttack, Field(discriminator="kind")] | None = (
+        None
+    )
     loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
         kind="cross_entropy"
     )
@@ -187,15 +224,20 @@ Variant = Annotated[
 ]
 
 
-class Robustness(_Section):
-    norm: Norm
-    eps: NonNegative
+class Robustness(Threat):
     step_size: Positive
     steps: Count
 
 
+class AutoAttacked(_Section):
+    images: Count
+    norm: Literal["linf", "l2"]
+    eps: Positive
+
+
 class Evaluate(_Section):
     robustness: list[Robustness]
+    auto_attack: list[AutoAttacked]
     shard: Count
 
 
@@ -279,6 +321,38 @@ class Params(_Section):
                 raise ValueError(
                     f"salience.measured.{kind}: {count} is not allowed while salience.images is "
                     f"{shown}; give {shown} or more"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        for name, dataset in self.dataset.items():
+            if dataset.training.weights == "none":
+                continue
+            key = f"dataset.{name}.training.weights: {dataset.training.weights!r} is not allowed"
+            if dataset.training.architecture != "resnet18":
+                raise ValueError(
+                    f"{key} for architecture {dataset.training.architecture!r}; "
+                    "give 'none', or architecture resnet18"
+                )
+            if dataset.image_size < _SMALLEST_PRETRAINED:
+                raise ValueError(
+                    f"{key} for images of {dataset.image_size} px; "
+                    f"give 'none', or an image_size of at least {_SMALLEST_PRETRAINED}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _attacks_differ(self) -> Self:
+        entries: list[tuple[str, str, float]] = [
+            *(("robustness", attack.norm, attack.eps) for attack in self.evaluate.robustness),
+            *(("auto_attack", attack.norm, attack.eps) for attack in self.evaluate.auto_attack),
+        ]
+        for key, norm, eps in entries:
+            if entries.count((key, norm, eps)) > 1:
+                raise ValueError(
+                    f"evaluate.{key}: norm {norm} with eps {eps:g} is not allowed twice; "
+                    "predictions are kept by norm and eps"
                 )
         return self
 

@@ -66,14 +66,6 @@ def _explain(
     )
 
 
-def _chosen(test: ImageTable, count: int) -> NDArray[np.int64]:
-    """Rows of `count` test images, the first of each class, then the second of each, ..."""
-    by_label = np.argsort(test.labels, kind="stable")
-    first = np.searchsorted(test.labels[by_label], test.labels[by_label])
-    turn = np.arange(len(test)) - first
-    return by_label[np.argsort(turn, kind="stable")][:count]
-
-
 def _rows(settings: Params) -> list[Row]:
     return [Row(CLEAN, 0.0, moved=False)] + [
         Row(variant, level, moved=settings.variant[variant].kind in _MOVING)
@@ -104,9 +96,9 @@ def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
-    spec, weights = trained.read(dataset, method, seed)
     test = table.read(paths.split(dataset, "test"))
-    chosen = _chosen(test, max(settings.salience.measured.values()))
+    spec, weights = trained.read(dataset, method, seed, test)
+    chosen = test.evenly(max(settings.salience.measured.values()))
     rows = _rows(settings)
     tables = [test.rows(chosen)] + [
         table.read(paths.variant_level(dataset, variant, level)).rows(chosen)

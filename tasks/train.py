@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,21 +21,26 @@ import ray
 import torch
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
-import atcore.attacks
+import atcore.attacks.pgd
+import atcore.attacks.spatial
+import atcore.attacks.threats
 import atcore.folding
 import atcore.losses
 import atcore.models
 import atcore.pixels
+import atcore.pretrained
 import atcore.rng
 import atcore.schedules
 import atcore.training
 import atcore.workers
+from atcore.errors import UserError
 from atcore.files import write_bytes, write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Trades
 from atcore.models import ModelSpec, weights_to_bytes
 from atcore.pixels import channel_statistics
+from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
 from atcore.training import (
     Epoch,
     Progress,
@@ -51,11 +57,14 @@ _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 _ATTEMPTS = 3
 _CODE = (
     atcore.training,
-    atcore.attacks,
+    atcore.attacks.pgd,
+    atcore.attacks.spatial,
+    atcore.attacks.threats,
     atcore.folding,
     atcore.losses,
     atcore.models,
     atcore.pixels,
+    atcore.pretrained,
     atcore.rng,
     atcore.schedules,
     atcore.workers,
@@ -69,31 +78,49 @@ def loss(method: params.Method) -> Loss:
     return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
-def _training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
+def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
+    """What every network of a dataset starts from, read here: a worker may have no internet."""
+    if settings.dataset[dataset].training.weights == "none":
+        return None
+    try:
+        return imagenet()
+    except UserError as error:
+        raise UserError(
+            f"dataset.{dataset}.training.weights: {error}; 'none' starts without"
+        ) from error
+
+
+def _training_spec(
+    settings: params.Params, dataset: str, method: str, seed: int, start: Pretrained | None
+) -> TrainingSpec:
     chosen, data = settings.method[method], settings.dataset[dataset].training
+    image_size = settings.dataset[dataset].image_size
     target = None
     if chosen.stop_at is not None:
         target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
+    replays = chosen.attack.replays if isinstance(chosen.attack, params.FreeAttack) else None
     return TrainingSpec(
-        epochs=data.epochs,
+        epochs=math.ceil(data.epochs / (replays or 1)),
         batch_size=data.batch_size,
         learning_rate=chosen.learning_rate,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
-        attack=training_attack(chosen, data.attack_steps),
+        attack=training_attack(chosen, data.attack_steps, image_size),
         attack_mode=settings.training.attack_mode,
         eps_warmup=settings.training.eps_warmup,
-        validation_attack=validation_attack(chosen.attack, settings),
+        validation_attack=validation_attack(chosen, settings.training.validation_steps, image_size),
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
         stop_at_accuracy=target,
         seed=seed,
         workers=chosen.workers,
+        replays=replays,
         loss=loss(chosen),
         schedule=chosen.schedule,
         ema=chosen.ema,
         keep=chosen.keep,
+        start=start,
     )
 
 
@@ -197,7 +224,12 @@ def main(dataset: str, method: str, number: str) -> None:
     seed = params.seed(number)
     files = [paths.split(dataset, name) for name in ("train", "validation")]
     train_images, validation_images = (table.read(file) for file in files)
-    mean, std = channel_statistics(torch.from_numpy(train_images.images.copy()))
+    start = pretrained(settings, dataset)
+    mean, std = (
+        channel_statistics(torch.from_numpy(train_images.images.copy()))
+        if start is None
+        else (IMAGENET_MEAN, IMAGENET_STD)
+    )
     model = ModelSpec(
         architecture=settings.dataset[dataset].training.architecture,
         classes=train_images.classes,
@@ -205,7 +237,7 @@ def main(dataset: str, method: str, number: str) -> None:
         mean=mean,
         std=std,
     )
-    spec = _training_spec(settings, dataset, method, seed)
+    spec = _training_spec(settings, dataset, method, seed, start)
     name = _run_name(spec, model, files)
     with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0

@@ -17,8 +17,15 @@ _AXES = {
     "edges": "σ of the blur before, in pixels",
     "low_pass": "largest frequency kept, in cycles per image",
     "high_pass": "largest frequency removed, in cycles per image",
-    "pgd_linf": "ε of the attack, L∞ norm of pixels in [0, 1] (0: no attack)",
-    "pgd_l2": "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
+    **dict.fromkeys(
+        ("pgd_linf", "auto_attack_linf"),
+        "ε of the attack, L∞ norm of pixels in [0, 1] (0: no attack)",
+    ),
+    **dict.fromkeys(
+        ("pgd_l2", "auto_attack_l2"),
+        "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
+    ),
+    "pgd_spatial": "ε of the attack, largest shift along an axis, in pixels (0: no attack)",
 }
 _MAPS = {
     "gradient": "Grad",
@@ -27,7 +34,14 @@ _MAPS = {
     "grad_cam": "Grad-CAM",
     "uniform": "a map without any structure",
 }
-_ATTACKS = {"pgd_linf": "PGD L∞", "pgd_l2": "PGD L2"}
+_ATTACKS = {
+    "pgd_linf": "PGD L∞",
+    "pgd_l2": "PGD L2",
+    "pgd_spatial": "PGD flow",
+    "auto_attack_linf": "AutoAttack L∞",
+    "auto_attack_l2": "AutoAttack L2",
+}
+_UNITS = {"pgd_spatial": " px"}
 
 
 def eps(attack: str, level: float) -> str:
@@ -46,7 +60,7 @@ def strength(kind: str, level: float) -> str:
 def part(variant: str, kind: str, level: float) -> str:
     """Name of one variant or attack at one level: `saturated, p = 64`."""
     if kind in _ATTACKS:
-        return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}"
+        return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}{_UNITS.get(kind, '')}"
     return f"{variant}, {strength(kind, level)}"
 
 

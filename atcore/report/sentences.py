@@ -208,9 +208,9 @@ def counted(seeds: Sequence[int]) -> str:
 def intervals(seeds: Sequence[int]) -> str:
     """What the intervals cover, and what they do not."""
     over_images = (
-        "95% score intervals (Wilson 1927); of confidence, calibration, consistency and salience bootstrap "
-        "intervals over the images. They describe the luck of drawing these test images, not the "
-        "luck of training"
+        "95% score intervals (Wilson 1927); of confidence, calibration, consistency and salience "
+        "bootstrap intervals over the images. They describe the luck of drawing these test images, "
+        "not the luck of training"
     )
     if len(seeds) == 1:
         return (

@@ -31,6 +31,11 @@ def training(dataset: str, method: str) -> Path:
     return Path("curves", dataset, f"{method}.json")
 
 
+def stylizer(dataset: str, name: str) -> Path:
+    """Folder of stylizer.safetensors and stylizer.json."""
+    return Path("stylizers", dataset, name)
+
+
 def variant(dataset: str, name: str) -> Path:
     """Folder with one image table per level."""
     return Path("variants", dataset, name)

@@ -70,7 +70,7 @@ def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[st
     for name in dict.fromkeys(r.variant for r in records if r.variant != predictions.CLEAN):
         if name in ATTACKS.values():
             kinds[name] = name
-        elif name in settings.run.variants:
+        elif name in settings.run.all_variants:
             kinds[name] = settings.variant[name].kind
         else:
             raise UserError(

@@ -1,9 +1,9 @@
-"""Stage `variants`: one image table per level of one variant of a dataset's test images."""
+"""Stage `variants` (and `variants_transferred`, for those that need a stylizer).
+
+Writes one image table per level of one variant of a dataset's test images.
+"""
 
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from atcore.errors import UserError
 from atcore.files import replacing
@@ -11,6 +11,7 @@ from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
 from atcore.variants import KINDS
 from atcore.variants.styles import pictures
+from atcore.variants.transfer import Styling
 from tasks import cluster, params, paths, stage
 from tasks.params import Stylized
 
@@ -22,10 +23,32 @@ def _transform(
     pool: ImageTable,
     kind: str,
     seed: int,
-    styles: NDArray[np.uint8] | None,
+    styling: Styling,
 ) -> ImageTable:
     level, shard = item
-    return KINDS[kind].apply(shard, level, pool, seed, styles)
+    return KINDS[kind].apply(shard, level, pool, seed, styling)
+
+
+def _styling(settings: params.Params, dataset: str, variant: str, side: int) -> Styling:
+    """How a variant of images of `side` pixels gets its textures."""
+    chosen, name = settings.variant[variant], settings.transfer(variant)
+    folder = chosen.styles if isinstance(chosen, Stylized) else None
+    if name is None:
+        return Styling(pictures=None if folder is None else pictures(Path(folder), side))
+    # Two seconds that the variants without a stylizer save in each of their processes.
+    from atcore.adain import working_side  # noqa: PLC0415
+    from atcore.variants.adain import Adain  # noqa: PLC0415
+
+    file = paths.stylizer(dataset, name) / "stylizer.safetensors"
+    if not file.exists():
+        raise UserError(f"{file}: no such file; run the stage stylizer first")
+    size = settings.stylizer[name].size
+    working = working_side(side, size)
+    return Styling(
+        transfer=Adain(file.read_bytes(), str(file), size),
+        pictures=None if folder is None else pictures(Path(folder), working),
+        side=working,
+    )
 
 
 def main(dataset: str, variant: str) -> None:
@@ -33,7 +56,7 @@ def main(dataset: str, variant: str) -> None:
 
     Raises:
         UserError: a name is unknown, the images do not allow a level, or the pictures for styles
-            are missing or unreadable.
+            or the stylizer are missing or unreadable.
     """
     settings = params.load()
     settings.require(dataset=dataset, variant=variant)
@@ -41,9 +64,7 @@ def main(dataset: str, variant: str) -> None:
     test = table.read(paths.split(dataset, "test"))
     shards = test.shards(_SHARD)
     items = [(level, shard) for level in chosen.levels for shard in shards]
-    styles = None
-    if isinstance(chosen, Stylized) and chosen.styles is not None:
-        styles = pictures(Path(chosen.styles), test.images.shape[1])
+    styling = _styling(settings, dataset, variant, test.images.shape[1])
     with cluster.connect():
         try:
             parts = cluster.spread(
@@ -52,9 +73,10 @@ def main(dataset: str, variant: str) -> None:
                 test,
                 chosen.kind,
                 settings.run.seed,
-                styles,
+                styling,
                 total=len(items),
                 label=f"variants {dataset} {variant}",
+                gpu=styling.transfer is not None,
             )
         except UserError as error:
             raise UserError(f"variant.{variant}: {error}") from error

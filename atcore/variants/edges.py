@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from atcore.errors import UserError
 from atcore.images.table import ImageTable
 from atcore.variants.blur import Floats, gaussian
+from atcore.variants.transfer import UNTRAINED, Styling
 
 # Gradient of a step of one grey level: what is fainter is no edge, and a flat image stays white.
 _FAINTEST = 4.0
@@ -49,7 +50,7 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
     side = min(table.images.shape[1:3])
     if level > side:

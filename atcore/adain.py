@@ -43,7 +43,10 @@ def build_decoder(widths: tuple[int, ...]) -> nn.Sequential:
     for index, inputs, outputs in zip(
         CONVOLUTIONS[::-1], widths[::-1], (*widths[-2::-1], 3), strict=True
     ):
-        layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect"))
+        layer = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
+        # With torch's own initialisation nothing of the image comes through nine layers.
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        layers.append(layer)
         if index:
             layers.append(nn.ReLU())
         if index and index + 1 in OUTPUTS:

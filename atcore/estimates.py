@@ -42,13 +42,18 @@ def _weights(n: int) -> NDArray[np.float32]:
     return np.stack([row.astype(np.float32) for row in drawn])
 
 
-def mean_confidence(part: Predictions) -> Estimate | None:
-    """Mean probability of the most probable class, 0 to 1; None without images."""
-    n = len(part.ids)
+def mean_of(values: NDArray[np.floating]) -> Estimate | None:
+    """Mean of one value per image; None without images."""
+    n = len(values)
     if not n:
         return None
-    top1 = part.probabilities[:, 0]
-    return _estimate(float(top1.mean(dtype=np.float64)), _weights(n) @ top1 / n, n)
+    resampled = _weights(n) @ values.astype(np.float32) / n
+    return _estimate(float(values.mean(dtype=np.float64)), resampled, n)
+
+
+def mean_confidence(part: Predictions) -> Estimate | None:
+    """Mean probability of the most probable class, 0 to 1; None without images."""
+    return mean_of(part.probabilities[:, 0])
 
 
 def calibration_error(part: Predictions) -> Estimate | None:

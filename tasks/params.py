@@ -242,6 +242,11 @@ class Evaluate(_Section):
     shard: Count
 
 
+class Quality(_Section):
+    images: Annotated[int, Field(ge=100)]
+    epochs: Count
+
+
 class Salience(_Section):
     images: Count
     smooth_samples: Count
@@ -256,6 +261,7 @@ class Params(_Section):
     stylizer: dict[str, Stylizer]
     variant: dict[str, Variant]
     evaluate: Evaluate
+    quality: Quality
     salience: Salience
     ray: Ray
 
@@ -295,6 +301,22 @@ class Params(_Section):
         return self
 
     @model_validator(mode="after")
+    def _transfers_exist(self) -> Self:
+        for name, variant in self.variant.items():
+            transfer = self.transfer(name)
+            if transfer is not None and transfer not in self.stylizer:
+                allowed = ", ".join((FILTERED, *self.stylizer))
+                raise ValueError(
+                    f"variant.{name}.transfer: {transfer!r} is unknown; allowed: {allowed}"
+                )
+            if transfer is not None and max(variant.levels) > 1:
+                raise ValueError(
+                    f"variant.{name}.levels: {max(variant.levels):g} is not allowed; a stylizer's "
+                    "strength is 0 to 1"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _variants_have_their_stylizers(self) -> Self:
         for name in self.run.variants:
             transfer = self.transfer(name)
@@ -312,22 +334,6 @@ class Params(_Section):
             if transfer not in self.run.stylizers:
                 raise ValueError(
                     f"run.stylizers: variant.{name} transfers by {transfer!r}, which is not named"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _transfers_exist(self) -> Self:
-        for name, variant in self.variant.items():
-            transfer = self.transfer(name)
-            if transfer is not None and transfer not in self.stylizer:
-                allowed = ", ".join((FILTERED, *self.stylizer))
-                raise ValueError(
-                    f"variant.{name}.transfer: {transfer!r} is unknown; allowed: {allowed}"
-                )
-            if transfer is not None and max(variant.levels) > 1:
-                raise ValueError(
-                    f"variant.{name}.levels: {max(variant.levels):g} is not allowed; a stylizer's "
-                    "strength is 0 to 1"
                 )
         return self
 

@@ -45,6 +45,11 @@ def variant_level(dataset: str, name: str, level: float) -> Path:
     return variant(dataset, name) / f"{level:g}.parquet"
 
 
+def quality(dataset: str, name: str) -> Path:
+    """What a variant keeps of its images, in JSON."""
+    return Path("quality", dataset, f"{name}.json")
+
+
 def predictions(dataset: str, method: str, seed: int) -> Path:
     return Path("predictions", dataset, method, f"{seed}.parquet")
 

@@ -13,6 +13,7 @@ from atcore import predictions
 from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.predictions import ATTACKS, Predictions
+from atcore.quality import Quality
 from atcore.report import page, pictures
 from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
@@ -23,6 +24,7 @@ from atcore.report.inputs import (
     read_maps,
     read_training,
 )
+from atcore.report.kept import Kept, kept
 from atcore.report.page import Section
 from atcore.report.records import Record, Results, dumps
 from atcore.report.summary import consistencies, curves_csv, means, metrics, summarise
@@ -107,12 +109,22 @@ def _dataset(settings: Params, name: str) -> Dataset:
     )
 
 
-def _section(dataset: Dataset, claims: Iterable[Claim]) -> Section:
+def _kept(settings: Params, dataset: Dataset) -> Kept:
+    names = settings.run.all_variants
+    files = [_existing(paths.quality(dataset.name, name), "quality") for name in names]
+    qualities = [Quality.from_json(file.read_text("utf-8")) for file in files]
+    kinds = {name: settings.variant[name].kind for name in names}
+    return kept(kinds, zip(names, qualities, strict=True))
+
+
+def _section(settings: Params, dataset: Dataset, claims: Iterable[Claim]) -> Section:
     charts = pictures.charts(dataset)
     learning = pictures.learning_curves(dataset)
     own = [claim for claim in claims if claim.dataset == dataset.name]
     by_class = pictures.shape_bias_of_classes(dataset)
-    return page.section(dataset, own, charts, by_class, learning, pictures.salience(dataset))
+    maps = pictures.salience(dataset)
+    keeps = _kept(settings, dataset)
+    return page.section(dataset, own, keeps, charts, by_class, learning, maps)
 
 
 def _write_figures(section: Section, folder: Path) -> None:
@@ -125,7 +137,7 @@ def main() -> None:
     settings = params.load()
     datasets = [_dataset(settings, name) for name in settings.run.datasets]
     claims = claims_of(datasets)
-    sections = [_section(dataset, claims) for dataset in datasets]
+    sections = [_section(settings, dataset, claims) for dataset in datasets]
     records = [record for dataset in datasets for record in dataset.results.records]
     shown = [record for dataset in datasets for record in dataset.results.shown]
     main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}

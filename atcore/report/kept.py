@@ -16,6 +16,11 @@ class Line:
     edges: Estimate | None
     probe: Probe | None
 
+    @property
+    def probed(self) -> tuple[Estimate | None, Estimate | None]:
+        """Accuracy of the shape probe and of the texture probe."""
+        return (None, None) if self.probe is None else (self.probe.shape, self.probe.texture)
+
 
 @dataclass(frozen=True)
 class Kept:

@@ -5,7 +5,6 @@ The layout is that of `torchvision.models.vgg19().features`, whose keys `feature
 of the same layout, trained on whatever images, is an encoder too.
 """
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from atcore.errors import UserError
+from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, download
 
 # Convolutions of the four blocks; each block but the last ends in max pooling.
 _BLOCKS = (2, 2, 4, 1)
-# Statistics of the ImageNet images, scale [0, 1], that torchvision's weights expect.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WITHOUT = "stylizing without weights: transfer: filtered"
 
 
@@ -56,8 +54,8 @@ class Encoder(nn.Module):
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.widths = widths
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         inputs, outputs = iter((3, *widths)), iter(widths)
         made: dict[str, nn.Module] = {"relu": nn.ReLU(), "pool": nn.MaxPool2d(2)}
         self.features = nn.Sequential(
@@ -142,29 +140,13 @@ def imagenet_encoder() -> Encoder:
     """The encoder with torchvision's ImageNet weights, downloaded to torch's cache at first use.
 
     Raises:
-        UserError: they cannot be downloaded, or the file in the cache has another hash than its
-            name says.
+        UserError: they cannot be downloaded or are damaged.
     """
     # A second that runs without these weights save.
     from torchvision.models import VGG19_Weights  # noqa: PLC0415
 
-    url = VGG19_Weights.IMAGENET1K_V1.url
-    file = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
-    prefix = file.stem.rsplit("-", 1)[1]
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(file), prefix, progress=False)
-        except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"encoder: 'imagenet': {url} cannot be downloaded ({error}); name a file of "
-                f"raw/encoder, or choose the {_WITHOUT}"
-            ) from error
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if not digest.startswith(prefix):
-        raise UserError(
-            f"{file}: its SHA-256 starts with {digest[: len(prefix)]}, not {prefix}; remove it to "
-            f"download it again, or choose the {_WITHOUT}"
-        )
+    try:
+        file = download(VGG19_Weights.IMAGENET1K_V1.url)
+    except UserError as error:
+        raise UserError(f"{error}, or name a file in raw/encoder; {_WITHOUT}") from error
     return read_encoder(file)

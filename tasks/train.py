@@ -19,16 +19,19 @@ import atcore.folding
 import atcore.losses
 import atcore.models
 import atcore.pixels
+import atcore.pretrained
 import atcore.rng
 import atcore.schedules
 import atcore.training
 import atcore.workers
+from atcore.errors import UserError
 from atcore.files import write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Trades
 from atcore.models import ModelSpec, weights_to_bytes
 from atcore.pixels import channel_statistics
+from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
 from atcore.training import (
     Epoch,
     Progress,
@@ -49,6 +52,7 @@ _CODE = (
     atcore.losses,
     atcore.models,
     atcore.pixels,
+    atcore.pretrained,
     atcore.rng,
     atcore.schedules,
     atcore.workers,
@@ -62,7 +66,21 @@ def loss(method: params.Method) -> Loss:
     return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
-def _training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
+def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
+    """What every network of a dataset starts from, read here: a worker may have no internet."""
+    if settings.dataset[dataset].training.weights == "none":
+        return None
+    try:
+        return imagenet()
+    except UserError as error:
+        raise UserError(
+            f"dataset.{dataset}.training.weights: {error}; 'none' starts without"
+        ) from error
+
+
+def _training_spec(
+    settings: params.Params, dataset: str, method: str, seed: int, start: Pretrained | None
+) -> TrainingSpec:
     chosen, data = settings.method[method], settings.dataset[dataset].training
     target = None
     if chosen.stop_at is not None:
@@ -87,6 +105,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str, seed: int
         schedule=chosen.schedule,
         ema=chosen.ema,
         keep=chosen.keep,
+        start=start,
     )
 
 
@@ -151,7 +170,12 @@ def main(dataset: str, method: str, number: str) -> None:
     seed = params.seed(number)
     files = [paths.split(dataset, name) for name in ("train", "validation")]
     train_images, validation_images = (table.read(file) for file in files)
-    mean, std = channel_statistics(torch.from_numpy(train_images.images.copy()))
+    start = pretrained(settings, dataset)
+    mean, std = (
+        channel_statistics(torch.from_numpy(train_images.images.copy()))
+        if start is None
+        else (IMAGENET_MEAN, IMAGENET_STD)
+    )
     model = ModelSpec(
         architecture=settings.dataset[dataset].training.architecture,
         classes=train_images.classes,
@@ -159,7 +183,7 @@ def main(dataset: str, method: str, number: str) -> None:
         mean=mean,
         std=std,
     )
-    spec = _training_spec(settings, dataset, method, seed)
+    spec = _training_spec(settings, dataset, method, seed, start)
     name = run_name((spec, model), files, _CODE)
     with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0

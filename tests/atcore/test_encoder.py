@@ -1,6 +1,5 @@
 """The encoder against torchvision's network, and the files that it is read from."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -134,8 +133,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_download_of_another_hash_is_refused(cached: Path) -> None:
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"half")
-    start = hashlib.sha256(b"half").hexdigest()[:8]
-    expected = f"{cached}: its SHA-256 starts with {start}, not dcbb9e9d; remove it to download"
+    expected = f"{cached}: damaged, its SHA-256 does not start with dcbb9e9d; remove it"
     with pytest.raises(UserError, match=f"^{re.escape(expected)}.*transfer: filtered$"):
         imagenet_encoder()
 
@@ -149,7 +147,7 @@ def test_without_a_network_the_line_names_the_other_ways(
         "http://127.0.0.1:9/vgg19-dcbb9e9d.pth",
         raising=False,
     )
-    with pytest.raises(UserError, match=r"^encoder: 'imagenet': .* cannot be downloaded") as caught:
+    with pytest.raises(UserError, match=r"^cannot download http:") as caught:
         imagenet_encoder()
     assert "raw/encoder" in str(caught.value)
     assert str(caught.value).endswith("transfer: filtered")

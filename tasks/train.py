@@ -8,13 +8,16 @@ storage that all nodes share (`tasks.data_parallel`).
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-import atcore.attacks
+import atcore.attacks.pgd
+import atcore.attacks.spatial
+import atcore.attacks.threats
 import atcore.folding
 import atcore.losses
 import atcore.models
@@ -47,7 +50,9 @@ from tasks.resumable import run_name, states
 
 _CODE = (
     atcore.training,
-    atcore.attacks,
+    atcore.attacks.pgd,
+    atcore.attacks.spatial,
+    atcore.attacks.threats,
     atcore.folding,
     atcore.losses,
     atcore.models,
@@ -82,25 +87,28 @@ def _training_spec(
     settings: params.Params, dataset: str, method: str, seed: int, start: Pretrained | None
 ) -> TrainingSpec:
     chosen, data = settings.method[method], settings.dataset[dataset].training
+    image_size = settings.dataset[dataset].image_size
     target = None
     if chosen.stop_at is not None:
         target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
+    replays = chosen.attack.replays if isinstance(chosen.attack, params.FreeAttack) else None
     return TrainingSpec(
-        epochs=data.epochs,
+        epochs=math.ceil(data.epochs / (replays or 1)),
         batch_size=data.batch_size,
         learning_rate=chosen.learning_rate,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
-        attack=training_attack(chosen, data.attack_steps),
+        attack=training_attack(chosen, data.attack_steps, image_size),
         attack_mode=settings.training.attack_mode,
         eps_warmup=settings.training.eps_warmup,
-        validation_attack=validation_attack(chosen.attack, settings),
+        validation_attack=validation_attack(chosen, settings.training.validation_steps, image_size),
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
         stop_at_accuracy=target,
         seed=seed,
         workers=chosen.workers,
+        replays=replays,
         loss=loss(chosen),
         schedule=chosen.schedule,
         ema=chosen.ema,

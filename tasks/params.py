@@ -95,7 +95,7 @@ class DatasetTraining(_Section):
 
 
 class Dataset(_Section):
-    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "folder"]
+    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "caltech256", "folder"]
     image_size: Annotated[int, Field(ge=8)]
     images: Images
     allow_unreadable: Annotated[int, Field(ge=0)]

@@ -3,16 +3,18 @@
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 
 _FILE = Path(".dvc", "tmp", "durations.json")
 
 
-def _base(stage: str) -> str:
-    """`train` of `train@shapes-standard`."""
-    return stage.partition("@")[0]
+def _families(stage: str) -> Iterator[str]:
+    """What it belongs to: `train@shapes-standard-1`, `train@shapes-standard`, ..., `train`."""
+    while stage:
+        yield stage
+        stage = stage[: max(stage.rfind("-"), stage.rfind("@"), 0)]
 
 
 class History:
@@ -35,12 +37,17 @@ class History:
             os.replace(half, self._file)
 
     def expected(self, stages: Iterable[str]) -> dict[str, float]:
-        """Seconds for the stages that have run, or else the mean of those of the same kind."""
+        """Seconds for the stages that have run, or else the mean of their nearest relatives.
+
+        Those are the other seeds of a network, or else the other networks of the dataset, or else
+        all stages of the kind.
+        """
         known: dict[str, list[float]] = {}
         for stage, seconds in self._seconds.items():
-            known.setdefault(_base(stage), []).append(seconds)
-        return {
-            stage: self._seconds.get(stage) or fmean(known[_base(stage)])
+            for family in _families(stage):
+                known.setdefault(family, []).append(seconds)
+        nearest = {
+            stage: next((family for family in _families(stage) if family in known), None)
             for stage in stages
-            if _base(stage) in known
         }
+        return {stage: fmean(known[family]) for stage, family in nearest.items() if family}

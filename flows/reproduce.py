@@ -260,7 +260,7 @@ def reproduce(
 
     Args:
         targets: Stages to bring up to date, with all they need, as for `dvc repro`: a stage such
-            as `train@shapes-standard` or a group such as `train`. Empty for all.
+            as `train@shapes-standard-0` or a group such as `train`. Empty for all.
         overrides: Parameters to set first, `key=value` as for `dvc exp run -S`, for example
             `run.datasets=[cifar10]`. They stay in params.yaml.
         jobs: Stages at once. Empty for as many as the Ray cluster has GPUs, or CPUs.

@@ -62,11 +62,12 @@ def _joined(parts: list[Predictions]) -> list[Predictions]:
     return joined
 
 
-def main(dataset: str, method: str) -> None:
+def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
+    seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
-    spec, weights = trained.read(dataset, method)
+    spec, weights = trained.read(dataset, method, seed)
     sets = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
     with cluster.connect():
         parts = cluster.spread(
@@ -76,11 +77,11 @@ def main(dataset: str, method: str) -> None:
             weights,
             settings.run.seed,
             total=sets * len(test.shards(settings.evaluate.shard)),
-            label=f"evaluate {dataset} {method}",
+            label=f"evaluate {dataset} {method} {seed}",
             gpu=True,
         )
-    predictions.write(_joined(parts), test.classes, paths.predictions(dataset, method))
+    predictions.write(_joined(parts), test.classes, paths.predictions(dataset, method, seed))
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method")
+    stage.run(main, "dataset", "method", "seed")

@@ -70,6 +70,8 @@ class Run(_Section):
     controls: list[str]
     variants: list[str]
     seed: Annotated[int, Field(ge=0)]
+    # Strict: they are names too, of stages and files, where 1.0 is not 1.
+    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
 
     @property
     def models(self) -> list[str]:
@@ -227,6 +229,9 @@ class Params(_Section):
                     raise ValueError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
                 if names.count(name) > 1:
                     raise ValueError(f"{key}: {name!r} is named twice")
+        for seed in self.run.seeds:
+            if self.run.seeds.count(seed) > 1:
+                raise ValueError(f"run.seeds: {seed} is named twice")
         for name in _RESERVED.intersection(self.variant):
             raise ValueError(
                 f"variant.{name}: the name is taken by the predictions; choose another"
@@ -277,6 +282,17 @@ class Params(_Section):
             catalogue = getattr(self, key)
             if name not in catalogue:
                 raise UserError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
+
+
+def seed(text: str) -> int:
+    """A seed from the command line.
+
+    Raises:
+        UserError: not a whole number of at least 0.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"seed: {text!r} is not allowed; give a whole number, 0 or greater")
+    return int(text)
 
 
 def _key(location: tuple[int | str, ...], document: Any) -> str:

@@ -16,19 +16,19 @@ def dataset_info(dataset: str) -> Path:
     return Path("data", dataset, "dataset.json")
 
 
-def model(dataset: str, method: str) -> Path:
+def model(dataset: str, method: str, seed: int) -> Path:
     """Folder of model.safetensors and model.json."""
-    return Path("models", dataset, method)
+    return Path("models", dataset, method, str(seed))
 
 
-def curve(dataset: str, method: str) -> Path:
+def curve(dataset: str, method: str, seed: int) -> Path:
     """Learning curve, a CSV file with one row per epoch."""
-    return Path("curves", dataset, f"{method}.csv")
+    return Path("curves", dataset, method, f"{seed}.csv")
 
 
-def training(dataset: str, method: str) -> Path:
+def training(dataset: str, method: str, seed: int) -> Path:
     """How the training ended: numbers in JSON, which DVC shows as metrics."""
-    return Path("curves", dataset, f"{method}.json")
+    return Path("curves", dataset, method, f"{seed}.json")
 
 
 def variant(dataset: str, name: str) -> Path:
@@ -40,10 +40,10 @@ def variant_level(dataset: str, name: str, level: float) -> Path:
     return variant(dataset, name) / f"{level:g}.parquet"
 
 
-def predictions(dataset: str, method: str) -> Path:
-    return Path("predictions", dataset, f"{method}.parquet")
+def predictions(dataset: str, method: str, seed: int) -> Path:
+    return Path("predictions", dataset, method, f"{seed}.parquet")
 
 
-def salience(dataset: str, method: str) -> Path:
+def salience(dataset: str, method: str, seed: int) -> Path:
     """Folder of maps.safetensors."""
-    return Path("salience", dataset, method)
+    return Path("salience", dataset, method, str(seed))

@@ -25,7 +25,7 @@ from atcore.report.inputs import (
 )
 from atcore.report.page import Section
 from atcore.report.records import Record, Results, dumps
-from atcore.report.summary import consistencies, curves_csv, metrics, summarise
+from atcore.report.summary import consistencies, curves_csv, means, metrics, summarise
 from tasks import params, paths, show, stage
 from tasks.params import Params
 
@@ -42,26 +42,27 @@ def _suffix(settings: Params, method: str) -> str:
 
 
 def _network(settings: Params, dataset: str, method: str) -> Network:
-    chosen = settings.method[method]
+    chosen, seeds = settings.method[method], settings.run.seeds
     suffix = _suffix(settings, method)
-    training = _existing(paths.training(dataset, method), f"train{suffix}")
-    curve = _existing(paths.curve(dataset, method), f"train{suffix}")
-    maps = _existing(paths.salience(dataset, method) / "maps.safetensors", f"salience{suffix}")
+    trainings = [_existing(paths.training(dataset, method, s), f"train{suffix}") for s in seeds]
+    curves = [_existing(paths.curve(dataset, method, s), f"train{suffix}") for s in seeds]
+    folder = paths.salience(dataset, method, seeds[0])
+    maps = _existing(folder / "maps.safetensors", f"salience{suffix}")
     return Network(
         method=method,
         adversarial=chosen.attack is not None,
         stop_at=chosen.stop_at,
-        training=read_training(training),
-        curve=read_curve(curve),
+        trainings=tuple(map(read_training, trainings)),
+        curves=tuple(map(read_curve, curves)),
         maps=read_maps(maps),
     )
 
 
-def _answers(settings: Params, dataset: str, method: str) -> list[Predictions]:
+def _answers(settings: Params, dataset: str, method: str) -> list[list[Predictions]]:
+    """One table for each seed."""
     writer = f"evaluate{_suffix(settings, method)}"
-    file = _existing(paths.predictions(dataset, method), writer)
-    parts, _ = predictions.read(file)
-    return parts
+    files = [paths.predictions(dataset, method, seed) for seed in settings.run.seeds]
+    return [predictions.read(_existing(file, writer))[0] for file in files]
 
 
 def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
@@ -84,11 +85,19 @@ def _dataset(settings: Params, name: str) -> Dataset:
     info = read_json(_existing(paths.dataset_info(name), "prepare"))
     answers = {method: _answers(settings, name, method) for method in settings.run.models}
     records = [
-        record for method, parts in answers.items() for record in summarise(name, method, parts)
-    ] + consistencies(name, answers)
+        record
+        for method, tables in answers.items()
+        for seed, parts in zip(settings.run.seeds, tables, strict=True)
+        for record in summarise(name, method, seed, parts)
+    ]
+    for index, seed in enumerate(settings.run.seeds):
+        of_seed = {method: tables[index] for method, tables in answers.items()}
+        records += consistencies(name, seed, of_seed)
+    records += means(records)
     return Dataset(
         name=name,
         classes=tuple(info["classes"]),
+        seeds=tuple(settings.run.seeds),
         counts=info["counts"],
         unreadable=tuple(info["unreadable"]),
         kinds=_kinds(settings, name, records),
@@ -118,12 +127,13 @@ def main() -> None:
     claims = claims_of(datasets)
     sections = [_section(dataset, claims) for dataset in datasets]
     records = [record for dataset in datasets for record in dataset.results.records]
+    shown = [record for dataset in datasets for record in dataset.results.shown]
     main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}
     texts = {
         "summary.json": dumps(records),
         "claims.json": claims_json(claims),
         "metrics.json": json.dumps(main_numbers, indent=2) + "\n",
-        "curves.csv": curves_csv(records),
+        "curves.csv": curves_csv(shown),
         "index.html": page.render(sections),
     }
     with replacing(paths.REPORTS) as folder:

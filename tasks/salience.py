@@ -46,10 +46,11 @@ def _shown(test: ImageTable, count: int) -> NDArray[np.int64]:
     return by_label[np.argsort(turn, kind="stable")][:count]
 
 
-def main(dataset: str, method: str) -> None:
+def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
-    spec, weights = trained.read(dataset, method)
+    seed = params.seed(number)
+    spec, weights = trained.read(dataset, method, seed)
     test = table.read(paths.split(dataset, "test"))
     shown = _shown(test, settings.salience.images)
     rows: list[dict[str, str | float]] = [{"variant": CLEAN, "level": 0.0}]
@@ -66,16 +67,16 @@ def main(dataset: str, method: str) -> None:
             settings.salience,
             settings.run.seed,
             total=len(tables),
-            label=f"salience {dataset} {method}",
+            label=f"salience {dataset} {method} {seed}",
             gpu=True,
         )
     tensors = {name: np.stack([part[name] for part in maps]) for name in maps[0]}
     tensors["images"] = np.stack([part.images for part in tables])
     tensors["labels"] = tables[0].labels
-    with replacing(paths.salience(dataset, method)) as folder:
+    with replacing(paths.salience(dataset, method, seed)) as folder:
         folder.mkdir()
         save_file(tensors, folder / "maps.safetensors", {"rows": json.dumps(rows)})
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method")
+    stage.run(main, "dataset", "method", "seed")

@@ -62,12 +62,19 @@ def table(dataset: str, results: Results) -> Table:
     return shown
 
 
+def _explained(seeds: int) -> str:
+    """What the numbers are, and what stands behind ±."""
+    half = "± is the larger half of the 95% interval"
+    return f", mean over {seeds} seeds; {half} over seeds" if seeds > 1 else f"; {half}"
+
+
 def main() -> None:
     """Print one table per dataset and where the page is."""
     file = paths.REPORTS / "summary.json"
     if not file.exists():
         raise UserError(f"{file}: no such file; run the stage report first")
     records = loads(file.read_text())
+    seeds = max(record.seeds for record in records)
     console = Console()
     for dataset in dict.fromkeys(record.dataset for record in records):
         own = table(dataset, Results(tuple(r for r in records if r.dataset == dataset)))
@@ -76,8 +83,8 @@ def main() -> None:
         console.width = max(console.width, console.measure(own, options=unbounded).maximum)
         console.print(own)
     console.print(
-        "\nPercent of images; ± is the larger half of the 95% interval. Variants (at their middle "
-        "level) count images that are classified correctly when clean.",
+        f"\nPercent of images{_explained(seeds)}. Variants (at their middle level) count "
+        "images that are classified correctly when clean.",
         style="dim",
     )
     console.print(Text(f"Report: {paths.REPORTS / 'index.html'}"))

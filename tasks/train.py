@@ -1,4 +1,4 @@
-"""Stage `train` (and `train_control`): train one method on one dataset.
+"""Stage `train` (and `train_control`): train one method on one dataset with one seed.
 
 One worker trains in a plain Ray task that streams its state back after every epoch. The driver
 keeps it in a checkpoint outside DVC's outs, keyed by everything the result depends on, so that a
@@ -69,11 +69,11 @@ def loss(method: params.Method) -> Loss:
     return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
-def _training_spec(settings: params.Params, dataset: str, method: str) -> TrainingSpec:
+def _training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
     chosen, data = settings.method[method], settings.dataset[dataset].training
     target = None
     if chosen.stop_at is not None:
-        target = trained.validation_accuracy(dataset, chosen.stop_at)
+        target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
     return TrainingSpec(
         epochs=data.epochs,
         batch_size=data.batch_size,
@@ -88,7 +88,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str) -> Traini
         precision=data.precision,
         threads=data.threads,
         stop_at_accuracy=target,
-        seed=settings.run.seed,
+        seed=seed,
         workers=chosen.workers,
         loss=loss(chosen),
         schedule=chosen.schedule,
@@ -191,9 +191,10 @@ def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
         )
 
 
-def main(dataset: str, method: str) -> None:
+def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
+    seed = params.seed(number)
     files = [paths.split(dataset, name) for name in ("train", "validation")]
     train_images, validation_images = (table.read(file) for file in files)
     mean, std = channel_statistics(torch.from_numpy(train_images.images.copy()))
@@ -204,9 +205,9 @@ def main(dataset: str, method: str) -> None:
         mean=mean,
         std=std,
     )
-    spec = _training_spec(settings, dataset, method)
+    spec = _training_spec(settings, dataset, method, seed)
     name = _run_name(spec, model, files)
-    with cluster.connect(), track(f"train {dataset} {method}", spec.epochs) as advance:
+    with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0
 
         def show(epoch: Epoch) -> None:
@@ -237,11 +238,11 @@ def main(dataset: str, method: str) -> None:
         "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
-    write_text(paths.curve(dataset, method), _curve(progress.history))
-    write_text(paths.training(dataset, method), json.dumps(summary, indent=2) + "\n")
-    trained.write(dataset, method, model, weights)
+    write_text(paths.curve(dataset, method, seed), _curve(progress.history))
+    write_text(paths.training(dataset, method, seed), json.dumps(summary, indent=2) + "\n")
+    trained.write(dataset, method, seed, model, weights)
     forget()
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method")
+    stage.run(main, "dataset", "method", "seed")

@@ -18,22 +18,22 @@ def _bytes(path: Path, stage: str) -> bytes:
         raise UserError(f"{path}: no such file; run the stage {stage} first") from error
 
 
-def write(dataset: str, method: str, spec: ModelSpec, weights: bytes) -> None:
+def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes) -> None:
     """Write the folder of a trained model atomically."""
-    with replacing(paths.model(dataset, method)) as folder:
+    with replacing(paths.model(dataset, method, seed)) as folder:
         folder.mkdir()
         (folder / WEIGHTS).write_bytes(weights)
         (folder / SPEC).write_text(spec.to_json())
 
 
-def read(dataset: str, method: str) -> tuple[ModelSpec, bytes]:
+def read(dataset: str, method: str, seed: int) -> tuple[ModelSpec, bytes]:
     """Architecture and weights (safetensors) of a trained model."""
-    folder = paths.model(dataset, method)
+    folder = paths.model(dataset, method, seed)
     spec = ModelSpec.from_json(_bytes(folder / SPEC, "train").decode())
     return spec, _bytes(folder / WEIGHTS, "train")
 
 
-def validation_accuracy(dataset: str, method: str) -> float:
-    """Clean validation accuracy that a method reached."""
-    text = _bytes(paths.training(dataset, method), "train")
+def validation_accuracy(dataset: str, method: str, seed: int) -> float:
+    """Clean validation accuracy that a method reached with a seed."""
+    text = _bytes(paths.training(dataset, method, seed), "train")
     return float(json.loads(text)["validation_accuracy"])

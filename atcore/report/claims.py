@@ -6,6 +6,7 @@ Nothing here knows how a run ought to end.
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -21,20 +22,25 @@ _ALPHA = 0.05
 # of its accuracy (+1), without shape it keeps less (-1).
 DESTROYS = {"stylized": "texture", "saturated": "texture", "patch_shuffled": "shape"}
 _CLAIMED = {"texture": 1, "shape": -1}
+# Saturation below its identity lowers the contrast of everything; that destroys neither cue.
+_IDENTITY = {"saturated": 2.0}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`method` does better (or worse) than `reference` on `variant`, over all of its levels.
+    """`method` does better (or worse) than `reference` on `variant`, over all seeds and all levels.
+
+    Of saturation the levels above its identity, p = 2, count.
 
     Attributes:
         method: an adversarially trained network.
-        reference: one that is not.
+        reference: one that is not. Networks of equal seed are compared.
         measure: `accuracy_on_correct`, on the images that both networks classify correctly when
             clean, or `shape_bias`, on those where both decide for the shape or the texture.
         claimed: sign of the difference that the paper claims.
         comparison: `method` minus `reference`; None where no image counts for both.
         effects: the same difference at each level by itself, in rising order of levels.
+        effects_by_seed: and at each seed, None where no image counts for both.
         p: of the comparison, corrected for the number of claims of the run; None without one.
     """
 
@@ -46,6 +52,7 @@ class Claim:
     claimed: int
     comparison: Comparison | None = None
     effects: tuple[float, ...] = ()
+    effects_by_seed: tuple[float | None, ...] = ()
     p: float | None = None
 
     @property
@@ -54,11 +61,23 @@ class Claim:
         return sum(effect * self.claimed > 0 for effect in self.effects)
 
     @property
+    def seeds_as_claimed(self) -> int:
+        """At how many seeds it has."""
+        return sum((effect or 0) * self.claimed > 0 for effect in self.effects_by_seed)
+
+    @property
     def verdict(self) -> str:
-        """`supported` or `not supported` (the opposite holds), else `not decided`."""
+        """`supported` or `not supported` (the opposite holds), else `not decided`.
+
+        The test draws images, not trainings: networks of another seed might differ. So it decides
+        only where every seed says the same.
+        """
         if self.comparison is None or self.p is None or self.p >= _ALPHA:
             return NOT_DECIDED
-        return SUPPORTED if self.comparison.effect * self.claimed > 0 else NOT_SUPPORTED
+        sign = 1 if self.comparison.effect > 0 else -1
+        if not all((effect or 0) * sign > 0 for effect in self.effects_by_seed):
+            return NOT_DECIDED
+        return SUPPORTED if sign == self.claimed else NOT_SUPPORTED
 
 
 def _outcomes(parts: Sequence[Predictions], variant: str, measure: str) -> dict[float, Outcomes]:
@@ -71,18 +90,35 @@ def _outcomes(parts: Sequence[Predictions], variant: str, measure: str) -> dict[
     }
 
 
+def _paired(pairs: Iterable[tuple[Outcomes, Outcomes]]) -> Comparison | None:
+    chosen = list(pairs)
+    return paired([one for one, _ in chosen], [other for _, other in chosen])
+
+
 def _compared(dataset: Dataset, claim: Claim) -> Claim:
     first, second = (
-        _outcomes(dataset.answers[name], claim.variant, claim.measure)
+        [_outcomes(parts, claim.variant, claim.measure) for parts in dataset.answers[name]]
         for name in (claim.method, claim.reference)
     )
-    levels = sorted(first.keys() & second.keys())
-    pairs = [(first[level], second[level]) for level in levels]
-    by_level = (paired([one], [other]) for one, other in pairs)
+    identity = _IDENTITY.get(dataset.kinds[claim.variant], -math.inf)
+    pairs = {
+        (seed, level): (one[level], other[level])
+        for seed, one, other in zip(dataset.seeds, first, second, strict=True)
+        for level in sorted(one.keys() & other.keys())
+        if level > identity
+    }
+    by_level = (
+        _paired(pair for (_, at), pair in pairs.items() if at == level)
+        for level in sorted({level for _, level in pairs})
+    )
+    by_seed = (
+        _paired(pair for (of, _), pair in pairs.items() if of == seed) for seed in dataset.seeds
+    )
     return replace(
         claim,
-        comparison=paired([one for one, _ in pairs], [other for _, other in pairs]),
+        comparison=_paired(pairs.values()),
         effects=tuple(found.effect for found in by_level if found is not None),
+        effects_by_seed=tuple(found.effect if found else None for found in by_seed),
     )
 
 

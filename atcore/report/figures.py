@@ -6,9 +6,11 @@ trained on clean images, cold ones adversarially trained networks.
 """
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
@@ -16,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from atcore.measures import Proportion
+from atcore.estimates import Estimate
 from atcore.predictions import CLEAN
 from atcore.report import labels
 from atcore.report.inputs import Network
 from atcore.report.records import Record, Results
+from atcore.seeds import Spread
 
 INK = "#1f2933"
 _QUIET = "#667380"
@@ -31,6 +34,7 @@ _PANELS = 5  # beside one another
 _WARM = ("#c8371b", "#d98200", "#7d2248", "#8a6d1d")
 _COLD = ("#56a5dc", "#0b5fa5", "#0a8f7f", "#3b2a86", "#b04fa0", "#1c6b35", "#7d8b99")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
+Curves = Sequence[Sequence[float | None]]
 _MEASURES = {
     "accuracy_on_correct": "accuracy on correctly classified images",
     "robust_accuracy": "accuracy under attack",
@@ -243,7 +247,7 @@ def dots(
 
 
 def class_bars(
-    shares: Mapping[str, Sequence[Proportion | None]],
+    shares: Mapping[str, Sequence[Estimate | Spread | None]],
     style: dict[str, Look],
     classes: Sequence[str],
     title: str,
@@ -255,12 +259,12 @@ def class_bars(
     with styled():
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-        for axes, (method, proportions) in zip(grid, shares.items(), strict=False):
-            for row, share in enumerate(proportions):
+        for axes, (method, of_classes) in zip(grid, shares.items(), strict=False):
+            for row, share in enumerate(of_classes):
                 if share is None:
                     continue
                 axes.barh(row, share.value, height=0.62, color=style[method].colour)
-                axes.plot(share.interval, [row, row], color=INK, linewidth=1.2)
+                axes.plot([share.low, share.high], [row, row], color=INK, linewidth=1.2)
             axes.set_title(method, fontsize=10)
             axes.tick_params(axis="x", labelsize=8, labelbottom=True)
             axes.tick_params(axis="y", length=0)
@@ -278,28 +282,44 @@ def class_bars(
     return figure
 
 
+def _learning_curve(axes: Axes, method: str, curves: Curves, look: Look) -> None:
+    heights = [[math.nan if y is None else y for y in curve] for curve in curves]
+    if len(heights) > 1:
+        for single in heights:
+            axes.plot(
+                range(1, len(single) + 1), single, color=look.colour, linewidth=0.8, alpha=0.5
+            )
+    mean = [fmean(of_epoch) for of_epoch in zip(*heights, strict=False)]
+    axes.plot(
+        range(1, len(mean) + 1),
+        mean,
+        color=look.colour,
+        marker=look.marker,
+        markersize=4,
+        label=method,
+        clip_on=False,
+    )
+
+
 def learning(networks: Sequence[Network], style: dict[str, Look]) -> Figure:
-    """Validation accuracy after each epoch, and under attack where it was measured."""
-    series: list[tuple[str, dict[str, tuple[float | None, ...]]]] = [
-        ("accuracy", {n.method: n.curve.accuracy for n in networks})
+    """Validation accuracy after each epoch, and under attack where it was measured.
+
+    Of several seeds a thin line each, and their mean at the epochs that all of them have.
+    """
+    series: list[tuple[str, dict[str, Curves]]] = [
+        ("accuracy", {n.method: [curve.accuracy for curve in n.curves] for n in networks})
     ]
-    robust = {n.method: n.curve.robust_accuracy for n in networks if n.adversarial}
+    robust: dict[str, Curves] = {
+        n.method: [curve.robust_accuracy for curve in n.curves] for n in networks if n.adversarial
+    }
     if robust:
         series.append(("accuracy under the attack trained for", robust))
     with styled():
         figure = Figure(figsize=(5.0 * len(series), 3.9), layout="constrained")
         grid = figure.subplots(1, len(series), sharey=True, squeeze=False)[0]
         for axes, (name, values) in zip(grid, series, strict=True):
-            for method, heights in values.items():
-                axes.plot(
-                    range(1, len(heights) + 1),
-                    [float("nan") if height is None else height for height in heights],
-                    color=style[method].colour,
-                    marker=style[method].marker,
-                    markersize=4,
-                    label=method,
-                    clip_on=False,
-                )
+            for method, curves in values.items():
+                _learning_curve(axes, method, curves, style[method])
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             _percent_axis(axes, "")

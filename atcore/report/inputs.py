@@ -63,18 +63,20 @@ class Maps:
 
 @dataclass(frozen=True)
 class Network:
-    """One trained network of the report.
+    """One method of the report: networks that differ in the seed of their training alone.
 
     Attributes:
-        adversarial: whether its method trains on adversarial images.
+        adversarial: whether it trains on adversarial images.
         stop_at: the method whose accuracy it was stopped at, or None.
+        trainings, curves: one for each seed.
+        maps: of the first seed.
     """
 
     method: str
     adversarial: bool
     stop_at: str | None
-    training: Training
-    curve: Curve
+    trainings: tuple[Training, ...]
+    curves: tuple[Curve, ...]
     maps: Maps
 
 
@@ -83,21 +85,23 @@ class Dataset:
     """Everything the report says about one dataset.
 
     Attributes:
+        seeds: of the networks of each method, in the order of everything that is one per seed.
         counts: number of images per split.
         unreadable: names of the images that were left out.
         kinds: kind of each variant and attack that the results name.
         networks: in the order of tables and figures.
-        answers: the prediction table of each method.
+        answers: the prediction tables of each method, one for each seed.
     """
 
     name: str
     classes: tuple[str, ...]
+    seeds: tuple[int, ...]
     counts: dict[str, int]
     unreadable: tuple[str, ...]
     kinds: dict[str, str]
     networks: tuple[Network, ...]
     results: Results
-    answers: Mapping[str, Sequence[Predictions]]
+    answers: Mapping[str, Sequence[Sequence[Predictions]]]
 
 
 def read_json(path: Path) -> dict[str, Any]:

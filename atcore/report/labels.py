@@ -76,5 +76,6 @@ def p_value(p: float) -> str:
 
 
 def full(record: Record) -> str:
-    """Value, 95% interval and n."""
-    return f"{percent(record.value)} {interval(record)} (n\u00a0=\u00a0{record.n})"
+    """Value, 95% interval, the number of seeds if it is a mean over them, and n."""
+    seeds = f"{record.seeds}\u00a0seeds, " if record.seeds > 1 else ""
+    return f"{percent(record.value)} {interval(record)} ({seeds}n\u00a0=\u00a0{record.n})"

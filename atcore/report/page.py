@@ -195,7 +195,7 @@ def _data_uri(picture: Picture) -> str:
 
 
 def render(sections: Sequence[Section]) -> str:
-    """The whole page; every name in it is escaped."""
+    """The whole page; every name in it is escaped. All sections have the same seeds."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -211,4 +211,10 @@ def render(sections: Sequence[Section]) -> str:
         kappa=labels.kappa,
         data_uri=_data_uri,
     )
-    return environment.get_template("page.html.jinja").render(sections=sections)
+    seeds = sections[0].dataset.seeds
+    return environment.get_template("page.html.jinja").render(
+        sections=sections,
+        seeds=seeds,
+        counted=sentences.counted(seeds),
+        intervals=sentences.intervals(seeds),
+    )

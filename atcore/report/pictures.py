@@ -1,14 +1,18 @@
 """Which pictures a dataset gets, each with its caption."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atcore.measures import shape_bias_by_class
+from atcore.estimates import Estimate
+from atcore.measures import Proportion, shape_bias_by_class
 from atcore.report import labels
 from atcore.report.claims import DESTROYS
 from atcore.report.figures import Look, class_bars, curve, dots, learning, looks, png
 from atcore.report.inputs import Dataset
 from atcore.report.records import middle
 from atcore.report.salience_grid import grid
+from atcore.report.summary import estimate
+from atcore.seeds import Spread, spread
 
 _MOST_CLASSES = 20
 
@@ -78,7 +82,8 @@ def _chart(
     return Picture(
         name=variant,
         data=png(figure),
-        caption=_caption(kind, measure),
+        caption=_caption(kind, measure)
+        + _over_seeds(dataset, "Means over seeds, with intervals over seeds."),
         alternative=f"{title}, one line or row per method; the numbers are in the table of results",
     )
 
@@ -94,6 +99,21 @@ def charts(dataset: Dataset) -> list[Picture]:
     return drawn
 
 
+def _by_class(
+    of_seeds: Sequence[Sequence[Proportion | None]],
+) -> list[Estimate | Spread | None]:
+    """The value of every class: of the only seed, or the mean over seeds that decided any."""
+    if len(of_seeds) == 1:
+        return [estimate(share) for share in of_seeds[0]]
+    known = ([share for share in of_class if share] for of_class in zip(*of_seeds, strict=True))
+    return [spread([s.value for s in shares], [s.n for s in shares]) for shares in known]
+
+
+def _over_seeds(dataset: Dataset, words: str) -> str:
+    """What a caption adds where there are several networks per method."""
+    return f" {words}" if len(dataset.seeds) > 1 else ""
+
+
 def shape_bias_of_classes(dataset: Dataset) -> Picture | None:
     """Shape bias by the shape's class, of the first variant with cue conflicts at its middle level.
 
@@ -105,10 +125,15 @@ def shape_bias_of_classes(dataset: Dataset) -> Picture | None:
     variant = conflicts[0]
     level = middle(dataset.results.levels(variant, "shape_bias"))
     shares = {
-        method: shape_bias_by_class(part, len(dataset.classes))
-        for method, parts in dataset.answers.items()
-        for part in parts
-        if (part.variant, part.level) == (variant, level)
+        method: _by_class(
+            [
+                shape_bias_by_class(part, len(dataset.classes))
+                for parts in tables
+                for part in parts
+                if (part.variant, part.level) == (variant, level)
+            ]
+        )
+        for method, tables in dataset.answers.items()
     }
     title = f"Shape bias by the class of the shape: {variant}"
     return Picture(
@@ -117,7 +142,7 @@ def shape_bias_of_classes(dataset: Dataset) -> Picture | None:
         caption=(
             "Share of shape among shape and texture decisions, with its 95% interval. A class "
             "without a bar was never decided by shape; one without an interval was not decided "
-            "by either cue."
+            "by either cue." + _over_seeds(dataset, "Means over seeds, with intervals over seeds.")
         ),
         alternative=f"{title}, one panel per method",
     )
@@ -130,6 +155,11 @@ def learning_curves(dataset: Dataset) -> Picture:
         caption=(
             "On validation images. The attack is that of each method's own training, so the right "
             "panel compares epochs, not methods."
+            + _over_seeds(
+                dataset,
+                "A thin line is one seed; the line with marks is their mean, up to the last epoch "
+                "that all of them have.",
+            )
         ),
         alternative="Learning curves; where each ended is in the table of trained networks",
     )
@@ -144,6 +174,7 @@ def salience(dataset: Dataset) -> Picture:
             "is strong. Each map is scaled by its own 99th percentile. Under each map the class "
             "the network answers: ✓ right, ✗ wrong. Images are not chosen: the first test image of "
             "each of the first classes, and of each variant its middle level."
+            + _over_seeds(dataset, f"The networks are those of seed {dataset.seeds[0]}.")
         ),
         alternative="Grid of test images and the salience map of every network on each of them",
     )

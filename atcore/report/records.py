@@ -13,7 +13,9 @@ from functools import cached_property
 class Record:
     """One measure of `n` images with its 95% interval, low <= value <= high.
 
-    All are in [0, 1], those of `error_consistency` in [-1, 1].
+    All are in [0, 1], those of `error_consistency` in [-1, 1]. Of one network, the interval is over
+    the images; of several, which differ in the seed alone, the value is their mean and the interval
+    is over seeds.
 
     Attributes:
         variant: `clean`, the name of a variant, or an attack.
@@ -21,6 +23,10 @@ class Record:
         measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
             `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error` or
             `error_consistency`.
+        n: images that count; of a mean the fewest of any seed.
+        seed: of the network, or None of a mean.
+        seeds: how many networks the value is of.
+        min, max: of one network, where the value is a mean; else None.
         other: the second method of a measure of two, or None.
     """
 
@@ -33,6 +39,10 @@ class Record:
     low: float
     high: float
     n: int
+    seed: int | None
+    seeds: int = 1
+    min: float | None = None
+    max: float | None = None
     other: str | None = None
 
 
@@ -59,8 +69,13 @@ class Results:
     records: tuple[Record, ...]
 
     @cached_property
+    def shown(self) -> tuple[Record, ...]:
+        """The means over seeds where there are any, else the records of the only seed."""
+        return tuple(r for r in self.records if r.seed is None) or self.records
+
+    @cached_property
     def _index(self) -> dict[tuple[str, str, float, str, str | None], Record]:
-        return {(r.method, r.variant, r.level, r.measure, r.other): r for r in self.records}
+        return {(r.method, r.variant, r.level, r.measure, r.other): r for r in self.shown}
 
     def get(
         self, method: str, variant: str, level: float, measure: str, other: str | None = None
@@ -69,14 +84,14 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        return list(dict.fromkeys(record.method for record in self.records))
+        return list(dict.fromkeys(record.method for record in self.shown))
 
     def variants(self, measure: str) -> list[str]:
         """Variants on which `measure` was taken, in the order of the records."""
-        return list(dict.fromkeys(r.variant for r in self.records if r.measure == measure))
+        return list(dict.fromkeys(r.variant for r in self.shown if r.measure == measure))
 
     def levels(self, variant: str, measure: str) -> list[float]:
         """Levels of `variant` at which `measure` was taken for any method, in rising order."""
         return sorted(
-            {r.level for r in self.records if r.variant == variant and r.measure == measure}
+            {r.level for r in self.shown if r.variant == variant and r.measure == measure}
         )

@@ -1,12 +1,12 @@
 """What the numbers say, in sentences computed from them and from the tested claims."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from atcore.predictions import CLEAN
 from atcore.report import labels
 from atcore.report.claims import DESTROYS, NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim
-from atcore.report.inputs import Dataset, Network
+from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results, middle
 
 # So many of the unreadable images are named on the page; dataset.json names all.
@@ -16,7 +16,7 @@ _NAMED = 3
 def _robustness(results: Results, network: Network) -> float:
     found = [
         r.value
-        for r in results.records
+        for r in results.shown
         if r.method == network.method and r.measure == "robust_accuracy"
     ]
     return sum(found) / len(found) if found else 0.0
@@ -113,9 +113,11 @@ def _cost(results: Results, claim: Claim, kind: str) -> list[str]:
         return []
     more = "more" if claim.claimed > 0 else "less"
     found = claim.comparison
+    parts = {"levels": len(claim.effects), "seeds": len(claim.effects_by_seed)}
+    several = " and ".join(f"{count} {what}" for what, count in parts.items() if count > 1)
     over_all = (
-        f"Over all {len(claim.effects)} levels {labels.points(found.effect)} points: that"
-        if found is not None and len(claim.effects) > 1
+        f"Over all {several} {labels.points(found.effect)} points: that"
+        if found is not None and several
         else "That"
     )
     return [
@@ -125,23 +127,28 @@ def _cost(results: Results, claim: Claim, kind: str) -> list[str]:
     ]
 
 
+def _failures(name: str, network: Network, training: Training) -> Iterator[str]:
+    if training.finished == "collapse":
+        yield (
+            f"{name}: its robustness collapsed in training, which ended there; the network shown "
+            "is that of the last good epoch."
+        )
+    if training.target_accuracy is not None and training.finished != "accuracy":
+        yield (
+            f"{name} did not reach its target: validation accuracy "
+            f"{labels.percent(training.validation_accuracy)} instead of "
+            f"{labels.percent(training.target_accuracy)} (that of {network.stop_at}) after "
+            f"{training.epochs} epochs."
+        )
+
+
 def notes(dataset: Dataset) -> list[str]:
     """What a reader must know before believing the numbers: failed training, missing images."""
-    found = []
+    found: list[str] = []
     for network in dataset.networks:
-        training = network.training
-        if training.finished == "collapse":
-            found.append(
-                f"{network.method}: its robustness collapsed in training, which ended there; the "
-                "network shown is that of the last good epoch."
-            )
-        if training.target_accuracy is not None and training.finished != "accuracy":
-            found.append(
-                f"{network.method} did not reach its target: validation accuracy "
-                f"{labels.percent(training.validation_accuracy)} instead of "
-                f"{labels.percent(training.target_accuracy)} (that of {network.stop_at}) after "
-                f"{training.epochs} epochs."
-            )
+        for seed, training in zip(dataset.seeds, network.trainings, strict=True):
+            of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
+            found.extend(_failures(network.method + of_seed, network, training))
     if dataset.unreadable:
         named = ", ".join(dataset.unreadable[:_NAMED])
         more = len(dataset.unreadable) - _NAMED
@@ -150,3 +157,38 @@ def notes(dataset: Dataset) -> list[str]:
             f"({named}{f' and {more} more' if more > 0 else ''})."
         )
     return found
+
+
+def counted(seeds: Sequence[int]) -> str:
+    """What the numbers of the tables are."""
+    if len(seeds) == 1:
+        return (
+            "Percent of images, in brackets the 95% interval, and the number n of images counted."
+        )
+    return (
+        f"Percent of images, mean over {len(seeds)} networks per method (seeds "
+        f"{', '.join(map(str, seeds))}); in brackets its 95% interval over seeds; the number n "
+        "of images counted, the fewest of any seed; the number of seeds, the lowest and the "
+        "highest of them."
+    )
+
+
+def intervals(seeds: Sequence[int]) -> str:
+    """What the intervals cover, and what they do not."""
+    over_images = (
+        "95% score intervals (Wilson 1927); of confidence, calibration and consistency bootstrap "
+        "intervals over the images. They describe the luck of drawing these test images, not the "
+        "luck of training"
+    )
+    if len(seeds) == 1:
+        return (
+            f"{over_images}: there is one network per method, and another seed gives another "
+            "network (run.seeds)."
+        )
+    return (
+        f"95% intervals of the mean over the {len(seeds)} networks of a method (Student 1908), "
+        "which differ in the seed of their training alone. They describe the luck of training, "
+        "not the luck of drawing these test images. Few seeds make them wide; networks that agree "
+        "exactly leave them no width. Intervals over the images, of every network by itself, are "
+        "in summary.json. A value that fewer than two networks have is left out."
+    )

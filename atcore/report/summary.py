@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 
 from atcore.errors import UserError
@@ -20,12 +20,15 @@ from atcore.measures import (
 from atcore.predictions import ATTACKS, CLEAN, Predictions
 from atcore.report import labels
 from atcore.report.records import Record, Results, middle
+from atcore.seeds import spread
 
 _NORMS = {attack: norm for norm, attack in ATTACKS.items()}
 _COLUMNS = [name for name in Record.__dataclass_fields__ if name != "other"]
+_CONSISTENCY = "error_consistency"
 
 
-def _estimate(proportion: Proportion | None) -> Estimate | None:
+def estimate(proportion: Proportion | None) -> Estimate | None:
+    """A share with its interval, as any other measure."""
     if proportion is None:
         return None
     return Estimate(proportion.value, *proportion.interval, proportion.n)
@@ -52,21 +55,23 @@ def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion 
 def _measures(part: Predictions, clean: Predictions) -> dict[str, Estimate | None]:
     proportions = _proportions(part, clean).items()
     return {
-        **{measure: _estimate(proportion) for measure, proportion in proportions},
+        **{measure: estimate(proportion) for measure, proportion in proportions},
         "confidence": mean_confidence(part),
         "calibration_error": calibration_error(part),
     }
 
 
-def summarise(dataset: str, method: str, parts: list[Predictions]) -> list[Record]:
-    """Every measure of every part; one that no image counts for is left out.
+def summarise(dataset: str, method: str, seed: int, parts: Sequence[Predictions]) -> list[Record]:
+    """Every measure of every part of one network; one that no image counts for is left out.
 
     Raises:
         UserError: the answers on clean images are missing.
     """
     clean = next((part for part in parts if part.variant == CLEAN), None)
     if clean is None:
-        raise UserError(f"{dataset}, {method}: the prediction table has no part {CLEAN!r}")
+        raise UserError(
+            f"{dataset}, {method}, seed {seed}: the prediction table has no part {CLEAN!r}"
+        )
     return [
         Record(
             dataset=dataset,
@@ -74,16 +79,19 @@ def summarise(dataset: str, method: str, parts: list[Predictions]) -> list[Recor
             variant=part.variant,
             level=part.level,
             measure=measure,
-            **asdict(estimate),
+            **asdict(found),
+            seed=seed,
         )
         for part in parts
-        for measure, estimate in _measures(part, clean).items()
-        if estimate is not None
+        for measure, found in _measures(part, clean).items()
+        if found is not None
     ]
 
 
-def consistencies(dataset: str, answers: Mapping[str, Sequence[Predictions]]) -> list[Record]:
-    """Error consistency of every pair of methods, on clean images and every level of a variant.
+def consistencies(
+    dataset: str, seed: int, answers: Mapping[str, Sequence[Predictions]]
+) -> list[Record]:
+    """Error consistency of every pair of networks, on clean images and every level of a variant.
 
     Not under attack: there each network answers to images of its own.
     """
@@ -94,11 +102,26 @@ def consistencies(dataset: str, answers: Mapping[str, Sequence[Predictions]]) ->
             counterpart = same.get((part.variant, part.level))
             if counterpart is None or part.variant in _NORMS:
                 continue
-            estimate = error_consistency(part, counterpart)
-            if estimate is not None:
-                place = (dataset, method, part.variant, part.level, "error_consistency")
-                records.append(Record(*place, **asdict(estimate), other=other))
+            found = error_consistency(part, counterpart)
+            if found is not None:
+                place = (dataset, method, part.variant, part.level, _CONSISTENCY)
+                records.append(Record(*place, **asdict(found), seed=seed, other=other))
     return records
+
+
+def means(records: Iterable[Record]) -> list[Record]:
+    """Of every measure its mean over seeds, in their order; none where fewer than two have it."""
+    by_place: dict[Record, list[Record]] = {}
+    for record in records:
+        place = replace(record, value=0, low=0, high=0, n=0, seed=None)
+        by_place.setdefault(place, []).append(record)
+    found = []
+    for place, same in by_place.items():
+        least = -1.0 if place.measure == _CONSISTENCY else 0.0
+        over_seeds = spread([r.value for r in same], [r.n for r in same], least=least)
+        if over_seeds is not None:
+            found.append(replace(place, **asdict(over_seeds)))
+    return found
 
 
 def metrics(results: Results) -> dict[str, dict[str, float]]:
@@ -127,7 +150,7 @@ def metrics(results: Results) -> dict[str, dict[str, float]]:
 
 
 def curves_csv(records: Iterable[Record]) -> str:
-    """What the figures draw, long format, for `dvc plots`.
+    """What the figures draw of these records, long format, for `dvc plots`.
 
     Accuracy on correctly classified images for the variants, robust accuracy for the attacks.
     """

@@ -20,6 +20,6 @@ def test_a_run_is_deployed_shown_and_cleaned_up_after(workspace: Workspace) -> N
     shown = succeeded(workspace.run("python", "-m", "flows.demo", "-p", "dry_run=true"))
     text = shown.output + shown.errors
     assert "Executing deployment step: set_working_directory" in text
-    assert "train@shapes-pgd_linf_8" in text
+    assert "train@shapes-pgd_linf_8-0" in text
     assert shown.output.endswith("The run has completed.\n")
     assert workspace.processes() == []

@@ -74,7 +74,7 @@ def test_its_results_are_in_the_object_store(services: dict[str, Service], run: 
 def test_results_of_a_run_stay_in_the_workspace(services: dict[str, Service], run: str) -> None:  # noqa: ARG001
     workspace = services["prefect-worker"].volume
     assert (workspace / "reports/index.html").is_file()
-    assert (workspace / "models/shapes/standard/model.safetensors").is_file()
+    assert (workspace / "models/shapes/standard/0/model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,20 @@ def test_a_stage_that_never_ran_is_expected_to_take_the_mean_of_its_kind(root: P
     assert expected == {"train@a": 2.0, "train@c": 3.0, "report": 1.0}
 
 
+def test_another_seed_of_a_network_tells_more_than_other_networks(root: Path) -> None:
+    history = History(root)
+    history.record("train@shapes-standard-0", 2.0)
+    history.record("train@shapes-pgd-0", 10.0)
+    history.record("train@shapes-pgd-1", 12.0)
+    history.record("train@cifar10-pgd-0", 96.0)
+    expected = history.expected(["train@shapes-pgd-2", "train@shapes-fgsm-0", "train@my-fgsm-0"])
+    assert expected == {
+        "train@shapes-pgd-2": 11.0,
+        "train@shapes-fgsm-0": 8.0,
+        "train@my-fgsm-0": 30.0,
+    }
+
+
 @pytest.mark.parametrize("content", ["", "{", "\x00"])
 def test_a_broken_file_is_only_a_lost_estimate(root: Path, content: str) -> None:
     (root / ".dvc" / "tmp" / "durations.json").write_text(content)

@@ -19,8 +19,8 @@ from pipeline_workspace import (
 )
 
 EPOCHS = 4
-TRAIN = ("train", "shapes", "pgd_linf_8")
-TRAINED = ("models/shapes/pgd_linf_8/*", "curves/shapes/pgd_linf_8.csv")
+TRAIN = ("train", "shapes", "pgd_linf_8", "0")
+TRAINED = ("models/shapes/pgd_linf_8/0/*", "curves/shapes/pgd_linf_8/0.csv")
 Environment = Mapping[str, str | None]
 
 
@@ -61,8 +61,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, two_cpus: Environment) -> 
 def untrained(trained: Workspace, tmp_path: Path) -> Workspace:
     """Its copy without the model, with a storage of its own."""
     workspace = trained.copy(tmp_path / "copy")
-    shutil.rmtree(workspace.root / "models/shapes/pgd_linf_8")
-    (workspace.root / "curves/shapes/pgd_linf_8.csv").unlink()
+    shutil.rmtree(workspace.root / "models/shapes/pgd_linf_8/0")
+    (workspace.root / "curves/shapes/pgd_linf_8/0.csv").unlink()
     workspace.set({"ray.storage": str(storage(workspace))})
     return workspace
 

@@ -9,9 +9,9 @@ CHAIN = (
     ("variants", "shapes", "saturated"),
     ("variants", "shapes", "patch_shuffled"),
     ("variants", "shapes", "cue_conflict"),
-    ("train", "shapes", "standard"),
-    ("evaluate", "shapes", "standard"),
-    ("salience", "shapes", "standard"),
+    ("train", "shapes", "standard", "0"),
+    ("evaluate", "shapes", "standard", "0"),
+    ("salience", "shapes", "standard", "0"),
 )
 # Instead of those of the session's cluster.
 NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}

@@ -50,7 +50,7 @@ def test_a_flow_that_is_stopped_takes_its_ray_tasks_with_it(
 ) -> None:
     workspace.set({"method.pgd_linf_8.learning_rate": 0.03, "training.validation_steps": 400})
     flows = Flows(workspace, prefect_api)
-    with flows.start(targets=["train@shapes-pgd_linf_8"]) as running:
+    with flows.start(targets=["train@shapes-pgd_linf_8-0"]) as running:
         wait_until(training_workers, "the training")
         running.send(number)
         wait_until(lambda: not training_workers(), "the end of the Ray task", 15)

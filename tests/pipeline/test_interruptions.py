@@ -18,8 +18,8 @@ from pipeline_workspace import (
     wait_until,
 )
 
-TRAIN = ("train", "shapes", "pgd_linf_8")
-TRAINED = ("models/shapes/pgd_linf_8/*", "curves/shapes/pgd_linf_8.csv")
+TRAIN = ("train", "shapes", "pgd_linf_8", "0")
+TRAINED = ("models/shapes/pgd_linf_8/0/*", "curves/shapes/pgd_linf_8/0.csv")
 
 
 def start(workspace: Workspace, *stage: str) -> Running:
@@ -62,7 +62,9 @@ INTERRUPTIONS = [
         ("variants", "shapes", "saturated"), Path("variants/shapes/saturated"), while_writing
     ),
     Interruption(
-        ("evaluate", "shapes", "standard"), Path("predictions/shapes/standard.parquet"), at_work
+        ("evaluate", "shapes", "standard", "0"),
+        Path("predictions/shapes/standard/0.parquet"),
+        at_work,
     ),
     Interruption(("report",), Path("reports"), while_writing),
 ]
@@ -112,7 +114,7 @@ def require_the_same_model(pipeline: Pipeline, workspace: Workspace) -> None:
 
 @pytest.fixture
 def untrained(workspace: Workspace) -> Workspace:
-    for path in ("models/shapes/pgd_linf_8", "curves/shapes/pgd_linf_8.csv"):
+    for path in ("models/shapes/pgd_linf_8/0", "curves/shapes/pgd_linf_8/0.csv"):
         clear(workspace.root / path)
     return workspace
 

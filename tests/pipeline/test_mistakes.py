@@ -30,7 +30,7 @@ def bare(tmp_path: Path) -> Workspace:
     [
         (("prepare", "shape"), ("dataset", "'shape'", "shapes, cifar10")),
         (("variants", "shapes", "blurred"), ("variant", "'blurred'", "stylized, saturated")),
-        (("train", "shapes", "pgd_8"), ("method", "'pgd_8'", "standard, underfit")),
+        (("train", "shapes", "pgd_8", "0"), ("method", "'pgd_8'", "standard, underfit")),
     ],
     ids=lambda value: value[0],
 )
@@ -137,7 +137,7 @@ def test_a_truncated_image_table_is_named(workspace: Workspace) -> None:
 def test_a_report_without_a_prediction_table_says_which_and_which_stage_writes_it(
     workspace: Workspace,
 ) -> None:
-    file = "predictions/shapes/standard.parquet"
+    file = "predictions/shapes/standard/0.parquet"
     (workspace.root / file).unlink()
     before = outputs(workspace)
     message = the_error(workspace.stage("report"))
@@ -154,7 +154,7 @@ def test_a_training_that_diverges_names_epoch_and_step_and_touches_no_output(
 ) -> None:
     before = outputs(workspace)
     workspace.set({"method.fgsm_8.learning_rate": 1e30})
-    message = the_error(workspace.stage("train", "shapes", "fgsm_8"))
+    message = the_error(workspace.stage("train", "shapes", "fgsm_8", "0"))
     for part in ("epoch 1", "step ", "learning_rate", "1e+30"):
         assert part in message
     assert outputs(workspace) == before
@@ -170,9 +170,9 @@ def test_dvc_shows_the_line_of_a_failing_stage_and_keeps_what_was_computed(
     lines = (failed.output + failed.errors).splitlines()
     assert len([line for line in lines if line.startswith("error: params.yaml: ")]) == 1
     assert not [line for line in lines if line.startswith("Traceback")]
-    assert [line for line in lines if "'train@shapes-fgsm_8'" in line and "failed" in line]
+    assert [line for line in lines if "'train@shapes-fgsm_8-0'" in line and "failed" in line]
     kept = outputs(workspace)
-    lost = ("models/shapes/fgsm_8/", "curves/shapes/fgsm_8.")
+    lost = ("models/shapes/fgsm_8/0/", "curves/shapes/fgsm_8/0.")
     assert kept == {file: digest for file, digest in before.items() if not file.startswith(lost)}
 
     (workspace.root / "params.yaml").write_text(written)

@@ -102,7 +102,7 @@ def test_a_storage_that_a_node_does_not_see_is_refused(remote: Remote) -> None:
     mine = str(remote.workspace.root / "storage")
     before = remote.workspace.set({f"method.{TOGETHER}.workers": 2, "ray.storage": mine})
     succeeded(remote.workspace.stage("prepare", "shapes", env=remote.environment))
-    train = ("train", "shapes", TOGETHER)
+    train = ("train", "shapes", TOGETHER, "0")
     message = the_error(remote.workspace.stage(*train, env=remote.environment))
     (remote.workspace.root / "params.yaml").write_text(before)
     assert message.startswith(f"ray.storage: {mine} is not shared: ")

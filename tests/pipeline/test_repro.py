@@ -5,26 +5,26 @@ import re
 from pathlib import Path
 
 import pytest
-from pipeline_workspace import EPOCHS, MODELS, Pipeline, Workspace, succeeded
+from pipeline_workspace import EPOCHS, MODELS, REPRODUCIBLE, Pipeline, Workspace, succeeded
 
 UP_TO_DATE = "Data and pipelines are up to date."
 EVERY_STAGE = {
     "prepare@shapes",
-    "train@shapes-standard",
-    "train@shapes-fgsm_8",
-    "train@shapes-pgd_linf_8",
-    "train_control@shapes-underfit",
+    "train@shapes-standard-0",
+    "train@shapes-fgsm_8-0",
+    "train@shapes-pgd_linf_8-0",
+    "train_control@shapes-underfit-0",
     "variants@shapes-saturated",
     "variants@shapes-patch_shuffled",
     "variants@shapes-cue_conflict",
-    "evaluate@shapes-standard",
-    "evaluate@shapes-fgsm_8",
-    "evaluate@shapes-pgd_linf_8",
-    "evaluate_control@shapes-underfit",
-    "salience@shapes-standard",
-    "salience@shapes-fgsm_8",
-    "salience@shapes-pgd_linf_8",
-    "salience_control@shapes-underfit",
+    "evaluate@shapes-standard-0",
+    "evaluate@shapes-fgsm_8-0",
+    "evaluate@shapes-pgd_linf_8-0",
+    "evaluate_control@shapes-underfit-0",
+    "salience@shapes-standard-0",
+    "salience@shapes-fgsm_8-0",
+    "salience@shapes-pgd_linf_8-0",
+    "salience_control@shapes-underfit-0",
     "report",
 }
 EVERYTHING = tuple(
@@ -61,7 +61,7 @@ def test_dvc_shows_metrics_and_plots(pipeline: Pipeline, tmp_path: Path) -> None
     assert set(file["data"]["shapes"]) == set(MODELS)
     succeeded(pipeline.workspace.dvc("plots", "show", "--out", str(tmp_path / "plots")))
     page = (tmp_path / "plots" / "index.html").read_text()
-    for plotted in ("reports/curves.csv", *(f"curves/shapes/{model}.csv" for model in MODELS)):
+    for plotted in ("reports/curves.csv", *(f"curves/shapes/{model}/0.csv" for model in MODELS)):
         assert plotted in page
 
 
@@ -72,19 +72,38 @@ def test_a_change_of_one_method_reruns_what_depends_on_it_and_setting_it_back_no
     written = workspace.set({"method.fgsm_8.learning_rate": 0.05})
     changed = succeeded(workspace.repro())
     assert sorted(changed.stages_run) == [
-        "evaluate@shapes-fgsm_8",
+        "evaluate@shapes-fgsm_8-0",
         "report",
-        "salience@shapes-fgsm_8",
-        "train@shapes-fgsm_8",
+        "salience@shapes-fgsm_8-0",
+        "train@shapes-fgsm_8-0",
     ]
-    weights = "models/shapes/fgsm_8/model.safetensors"
+    weights = "models/shapes/fgsm_8/0/model.safetensors"
     assert workspace.digests(weights) != {weights: before[weights]}
 
     (workspace.root / "params.yaml").write_text(written)
     back = succeeded(workspace.repro())
     assert back.stages_run == []
-    assert "Stage 'train@shapes-fgsm_8' is cached" in back.output
+    assert "Stage 'train@shapes-fgsm_8-0' is cached" in back.output
     assert workspace.digests(*EVERYTHING) == before
+
+
+def test_another_seed_trains_only_the_new_networks(workspace: Workspace) -> None:
+    workspace.set({"run.seeds": [0, 1]})
+    stale = json.loads(succeeded(workspace.dvc("status", "--json")).output)
+    networks = {stage for stage in EVERY_STAGE if stage.endswith("-0")}
+    assert set(stale) == {"report"} | {stage.removesuffix("0") + "1" for stage in networks}
+
+    before = workspace.digests(*REPRODUCIBLE)
+    workspace.set({"run.methods": ["standard"], "run.controls": []})
+    run = succeeded(workspace.repro()).stages_run
+    stages = [f"{stage}@shapes-standard-1" for stage in ("evaluate", "salience", "train")]
+    assert sorted(run) == sorted(["report", *stages])
+    after = workspace.digests(*REPRODUCIBLE)
+    assert {file: after[file] for file in before} == before
+    weights = (f"models/shapes/standard/{seed}/model.safetensors" for seed in (0, 1))
+    assert len({after[file] for file in weights}) == 2
+    records = json.loads((workspace.root / "reports/summary.json").read_text())
+    assert {record["seed"] for record in records} == {0, 1, None}
 
 
 def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_but_no_other_method(
@@ -92,18 +111,18 @@ def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_bu
 ) -> None:
     before = workspace.digests("models/**/*")
     workspace.set({"method.pgd_linf_8.learning_rate": 0.01})
-    changed = succeeded(workspace.repro("train_control@shapes-underfit"))
-    assert changed.stages_run == ["train@shapes-pgd_linf_8", "train_control@shapes-underfit"]
+    changed = succeeded(workspace.repro("train_control@shapes-underfit-0"))
+    assert changed.stages_run == ["train@shapes-pgd_linf_8-0", "train_control@shapes-underfit-0"]
 
     after = workspace.digests("models/**/*")
-    models = {Path(file).parent.name for file in before if before[file] != after[file]}
+    models = {Path(file).parts[2] for file in before if before[file] != after[file]}
     assert "pgd_linf_8" in models
     assert models <= {"pgd_linf_8", "underfit"}
     # What the rest of the run will compute: DVC names stages whose own inputs have changed.
     stale = json.loads(succeeded(workspace.dvc("status", "--json")).output)
     suffix = {"pgd_linf_8": "", "underfit": "_control"}
     assert set(stale) == {"report"} | {
-        f"{stage}{suffix[model]}@shapes-{model}"
+        f"{stage}{suffix[model]}@shapes-{model}-0"
         for stage in ("evaluate", "salience")
         for model in models
     }
@@ -114,9 +133,9 @@ def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_bu
     [
         ("draw test", 3),
         ("variants shapes patch_shuffled", 2),
-        ("train shapes pgd_linf_8", EPOCHS),
-        ("evaluate shapes standard", 15),
-        ("salience shapes fgsm_8", 4),
+        ("train shapes pgd_linf_8 0", EPOCHS),
+        ("evaluate shapes standard 0", 15),
+        ("salience shapes fgsm_8 0", 4),
     ],
 )
 def test_without_a_terminal_progress_is_plain_lines_up_to_the_total(

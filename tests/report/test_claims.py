@@ -12,7 +12,7 @@ from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
 from atcore.report.pictures import shape_bias_of_classes
 from atcore.report.records import Results
 from atcore.report.sentences import headline, verdicts
-from atcore.report.summary import summarise
+from atcore.report.summary import means, summarise
 
 IMAGES = 60
 _KINDS = {
@@ -44,24 +44,30 @@ def network(method: str, *, adversarial: bool) -> Network:
         method=method,
         adversarial=adversarial,
         stop_at=None,
-        training=Training("epochs", 1, None, 0.5, None),
-        curve=Curve((0.5,), (None,)),
+        trainings=(Training("epochs", 1, None, 0.5, None),),
+        curves=(Curve((0.5,), (None,)),),
         maps=Maps((), nothing.astype(np.uint8), nothing.astype(np.float32), *[nothing] * 2),
     )
 
 
-def dataset(tables: dict[str, list[Predictions]], kinds: dict[str, str] | None = None) -> Dataset:
-    """Methods whose name starts with `pgd` are adversarially trained."""
-    records = [r for method, parts in tables.items() for r in summarise("d", method, parts)]
+def dataset(*seeds: dict[str, list[Predictions]], kinds: dict[str, str] | None = None) -> Dataset:
+    """Answers of seeds 0, 1, ...; methods named `pgd` and so on are adversarially trained."""
+    records = [
+        record
+        for seed, tables in enumerate(seeds)
+        for method, parts in tables.items()
+        for record in summarise("d", method, seed, parts)
+    ]
     return Dataset(
         name="d",
         classes=("a", "b", "c"),
+        seeds=tuple(range(len(seeds))),
         counts={},
         unreadable=(),
         kinds=_KINDS if kinds is None else kinds,
-        networks=tuple(network(m, adversarial=m.startswith("pgd")) for m in tables),
-        results=Results(tuple(records)),
-        answers=tables,
+        networks=tuple(network(m, adversarial=m.startswith("pgd")) for m in seeds[0]),
+        results=Results((*records, *means(records))),
+        answers={method: [tables[method] for tables in seeds] for method in seeds[0]},
     )
 
 
@@ -106,6 +112,21 @@ def test_numbers_of_a_claim() -> None:
     assert [c.p for c in claims] == pytest.approx([raw[0] * 2, raw[1], raw[2] * 3], abs=1e-12)
 
 
+def test_saturation_below_its_identity_belongs_to_no_claim() -> None:
+    levels = {0.5: 0, 2.0: 0, 4.0: 30, 64.0: 40}
+    tables = {
+        method: [
+            answers(CLEAN, IMAGES, level=0.0),
+            *(answers("s", hits + more, level=level) for level, hits in levels.items()),
+        ]
+        for method, more in (("standard", 0), ("pgd", 12))
+    }
+    (claim,) = claims_of([dataset(tables, kinds={"s": "saturated"})])
+    assert claim.effects == (pytest.approx(0.2), pytest.approx(0.2))
+    # 22 images differ at one of the two levels or both, all to one side.
+    assert claim.p == pytest.approx(2 * 0.5**22)
+
+
 def test_only_images_that_both_know_are_compared() -> None:
     tables = {"standard": table(30, 30, 30, clean=40), "pgd": table(50, 30, 30, clean=50)}
     stylized = by_variant(claims_of([dataset(tables)]))["stylized"].comparison
@@ -116,7 +137,9 @@ def test_only_images_that_both_know_are_compared() -> None:
 def test_levels_are_pooled_where_both_networks_have_them() -> None:
     standard = [answers(CLEAN, 60, level=0), *(answers("stylized", 10, level=x) for x in (1, 2))]
     robust = [answers(CLEAN, 60, level=0), *(answers("stylized", 16, level=x) for x in (2, 1, 3))]
-    claims = claims_of([dataset({"standard": standard, "pgd": robust}, {"stylized": "stylized"})])
+    claims = claims_of(
+        [dataset({"standard": standard, "pgd": robust}, kinds={"stylized": "stylized"})]
+    )
     comparison = claims[0].comparison
     assert comparison is not None
     assert comparison.n == 60
@@ -129,10 +152,62 @@ def test_levels_that_disagree_are_counted() -> None:
     standard = [clean, *(answers("stylized", 10, level=x) for x in (1, 2, 3))]
     hits = {1: 9, 2: 10, 3: 40}
     robust = [clean, *(answers("stylized", n, level=x) for x, n in hits.items())]
-    [claim] = claims_of([dataset({"standard": standard, "pgd": robust}, {"stylized": "stylized"})])
+    [claim] = claims_of(
+        [dataset({"standard": standard, "pgd": robust}, kinds={"stylized": "stylized"})]
+    )
     assert claim.effects == pytest.approx((-1 / 60, 0, 0.5))
     assert claim.levels_as_claimed == 1
     assert claim.verdict == SUPPORTED
+
+
+def seeds(*stylized: tuple[int, int]) -> Dataset:
+    """Images that `standard` and `pgd` get right when stylized, at each seed."""
+    answered = (
+        {"standard": table(standard, 20, 20), "pgd": table(robust, 20, 20)}
+        for standard, robust in stylized
+    )
+    return dataset(*answered, kinds={"stylized": "stylized"})
+
+
+def test_seeds_are_paired_and_summed_by_image() -> None:
+    [claim] = claims_of([seeds((10, 16), (10, 18))])
+    assert claim.comparison is not None
+    assert claim.comparison.n == IMAGES
+    assert claim.effects_by_seed == pytest.approx((6 / 60, 8 / 60))
+    assert claim.comparison.effect == pytest.approx(14 / 120)
+    # Six images count twice for the robust networks, two once: all of one side.
+    assert claim.comparison.p == pytest.approx(2 / 2**8)
+    assert (claim.verdict, claim.seeds_as_claimed) == (SUPPORTED, 2)
+
+
+@pytest.mark.parametrize(
+    ("answered", "verdict", "as_claimed"),
+    [
+        # Beyond chance all the same: 30 images for one side, 1 for the other.
+        ([(10, 40), (10, 9)], NOT_DECIDED, 1),
+        ([(10, 40), (10, 10)], NOT_DECIDED, 1),
+        ([(10, 40), (10, 11)], SUPPORTED, 2),
+        ([(40, 10), (9, 10)], NOT_DECIDED, 1),
+        ([(40, 10), (11, 10)], NOT_SUPPORTED, 0),
+    ],
+)
+def test_seeds_that_disagree_do_not_decide(
+    answered: list[tuple[int, int]], verdict: str, as_claimed: int
+) -> None:
+    [claim] = claims_of([seeds(*answered)])
+    assert claim.p is not None
+    assert claim.p < 0.05
+    assert (claim.verdict, claim.seeds_as_claimed) == (verdict, as_claimed)
+
+
+def test_a_seed_that_cannot_test_a_claim_does_not_agree() -> None:
+    tables = [{"standard": table(10, 9, 9), "pgd": table(40, 9, 9)} for _ in range(2)]
+    tables[1]["standard"] = table(0, 9, 9, clean=0)
+    [claim] = claims_of([dataset(*tables, kinds={"stylized": "stylized"})])
+    assert claim.effects_by_seed == (pytest.approx(0.5), None)
+    assert claim.p is not None
+    assert claim.p < 0.05
+    assert claim.verdict == NOT_DECIDED
 
 
 def test_all_claims_of_a_run_are_one_family() -> None:

@@ -143,11 +143,11 @@ def test_an_old_report_is_replaced_as_a_whole(workspace: Path) -> None:
     ("path", "stage"),
     [
         (paths.dataset_info("shapes"), "prepare"),
-        (paths.predictions("shapes", "standard"), "evaluate"),
-        (paths.training("shapes", NAUGHTY), "train"),
-        (paths.curve("shapes", "underfit"), "train_control"),
-        (paths.salience("shapes", NAUGHTY) / "maps.safetensors", "salience"),
-        (paths.predictions("shapes", "underfit"), "evaluate_control"),
+        (paths.predictions("shapes", "standard", 0), "evaluate"),
+        (paths.training("shapes", NAUGHTY, 0), "train"),
+        (paths.curve("shapes", "underfit", 0), "train_control"),
+        (paths.salience("shapes", NAUGHTY, 0) / "maps.safetensors", "salience"),
+        (paths.predictions("shapes", "underfit", 0), "evaluate_control"),
     ],
     ids=lambda value: value.name if isinstance(value, Path) else value,
 )
@@ -164,8 +164,8 @@ def test_missing_file(path: Path, stage: str) -> None:
     "path",
     [
         paths.dataset_info("shapes"),
-        paths.salience("shapes", "standard") / "maps.safetensors",
-        paths.predictions("shapes", "standard"),
+        paths.salience("shapes", "standard", 0) / "maps.safetensors",
+        paths.predictions("shapes", "standard", 0),
     ],
     ids=lambda path: path.name,
 )
@@ -186,8 +186,10 @@ def test_variant_that_is_no_longer_selected() -> None:
 @pytest.mark.usefixtures("workspace")
 def test_answers_without_clean_images() -> None:
     parts = parts_of("standard")[1:]
-    predictions.write(parts, CLASSES, paths.predictions("shapes", "standard"))
-    with pytest.raises(UserError, match="shapes, standard: the prediction table has no part"):
+    predictions.write(parts, CLASSES, paths.predictions("shapes", "standard", 0))
+    with pytest.raises(
+        UserError, match="shapes, standard, seed 0: the prediction table has no part"
+    ):
         report.main()
 
 
@@ -197,8 +199,8 @@ def test_report_of_one_method_on_clean_images_alone(workspace: Path, method: str
     values = yaml.safe_load(Path("params.yaml").read_text())
     del values["method"]["underfit"]
     Path("params.yaml").write_text(yaml.safe_dump(values))
-    predictions.write(parts_of(method)[:1], CLASSES, paths.predictions("shapes", method))
-    maps = paths.salience("shapes", method) / "maps.safetensors"
+    predictions.write(parts_of(method)[:1], CLASSES, paths.predictions("shapes", method, 0))
+    maps = paths.salience("shapes", method, 0) / "maps.safetensors"
     maps.unlink()
     maps.parent.rmdir()
     write_maps(maps, [(CLEAN, 0.0)])

@@ -70,7 +70,7 @@ def test_headline_turns_with_the_numbers(workspace: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(COUNTS, "standard", (40, 4, 0, 10, 38, 1))
     monkeypatch.setitem(COUNTS, NAUGHTY, (36, 34, 32, 30, 2, 36))
     for method in ("standard", NAUGHTY):
-        predictions.write(parts_of(method), CLASSES, paths.predictions("shapes", method))
+        predictions.write(parts_of(method), CLASSES, paths.predictions("shapes", method, 0))
     report.main()
     page = Page((workspace / "reports/index.html").read_text())
     assert f"{NAUGHTY} relies less on shape than standard" in page.text

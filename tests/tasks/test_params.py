@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from atcore.errors import UserError
-from tasks.params import Params, Stylized, load
+from tasks.params import Params, Stylized, load, seed
 
 OWN = Path(__file__).parents[2] / "params.yaml"
 GONE = object()  # as a value: leave the key out
@@ -122,6 +122,17 @@ def test_names_from_the_command_line_are_checked_against_the_catalogues() -> Non
     assert "\n" not in message
 
 
+def test_a_seed_from_the_command_line() -> None:
+    assert seed("12") == 12
+
+
+@pytest.mark.parametrize("text", ["-1", "1.0", "one", "", "²"])
+def test_a_seed_from_the_command_line_that_is_none(text: str) -> None:
+    with pytest.raises(UserError, match="whole number, 0 or greater") as caught:
+        seed(text)
+    assert str(caught.value).startswith(f"seed: {text!r} is not allowed")
+
+
 # --- wrong values: key, value, what the message says it is, what it says is allowed ---------------
 
 EPS = "method.pgd_linf_8.attack.eps"
@@ -139,6 +150,13 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("run.methods", "standard", "'standard'", "list"),
     ("run.seed", -1, "-1", "greater than or equal to 0"),
     ("run.seed", "zero", "'zero'", "integer"),
+    ("run.seeds", [], "[]", "at least 1"),
+    ("run.seeds", 0, "0", "list"),
+    ("run.seeds", [0, 3, 0], "0", "twice"),
+    ("run.seeds.0", -1, "-1", "greater than or equal to 0"),
+    ("run.seeds.0", 1.0, "1.0", "integer"),
+    ("run.seeds.0", True, "True", "integer"),
+    ("run.seeds.0", "1", "'1'", "integer"),
     ("method.underfit.stop_at", "pgd_linf_4", "'pgd_linf_4'", "standard, fgsm_8, pgd_linf_8"),
     ("method.underfit.stop_at", "nonsense", "'nonsense'", "standard, fgsm_8, pgd_linf_8"),
     (EPS, -0.1, "-0.1", "greater than or equal to 0"),

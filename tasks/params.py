@@ -64,11 +64,14 @@ class _Section(BaseModel):
         return section
 
 
-class Run(_Section):
+class Selection(_Section):
     datasets: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     controls: list[str]
     variants: list[str]
+
+
+class Run(Selection):
     seed: Annotated[int, Field(ge=0)]
     # Strict: they are names too, of stages and files, where 1.0 is not 1.
     seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
@@ -207,6 +210,7 @@ class Salience(_Section):
 
 class Params(_Section):
     run: Run
+    paper: dict[str, Selection]
     dataset: dict[str, Dataset]
     method: dict[str, Method]
     training: Training
@@ -217,18 +221,9 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
-            ("run.datasets", self.run.datasets, self.dataset),
-            ("run.methods", self.run.methods, self.method),
-            ("run.controls", self.run.controls, self.method),
-            ("run.variants", self.run.variants, self.variant),
-        ]
-        for key, names, catalogue in catalogues:
-            for name in names:
-                if name not in catalogue:
-                    raise ValueError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
-                if names.count(name) > 1:
-                    raise ValueError(f"{key}: {name!r} is named twice")
+        self._require_selectable("run", self.run)
+        for name, selection in self.paper.items():
+            self._require_selectable(f"paper.{name}", selection)
         for seed in self.run.seeds:
             if self.run.seeds.count(seed) > 1:
                 raise ValueError(f"run.seeds: {seed} is named twice")
@@ -236,17 +231,34 @@ class Params(_Section):
             raise ValueError(
                 f"variant.{name}: the name is taken by the predictions; choose another"
             )
-        for name in self.run.methods:
+        return self
+
+    def _require_selectable(self, section: str, selection: Selection) -> None:
+        catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
+            ("datasets", selection.datasets, self.dataset),
+            ("methods", selection.methods, self.method),
+            ("controls", selection.controls, self.method),
+            ("variants", selection.variants, self.variant),
+        ]
+        for key, names, catalogue in catalogues:
+            for name in names:
+                if name not in catalogue:
+                    allowed = ", ".join(catalogue)
+                    raise ValueError(f"{section}.{key}: {name!r} is unknown; allowed: {allowed}")
+                if names.count(name) > 1:
+                    raise ValueError(f"{section}.{key}: {name!r} is named twice")
+        for name in selection.methods:
             if self.method[name].stop_at is not None:
-                raise ValueError(f"run.methods: {name!r} has stop_at; name it in run.controls")
-        for name in self.run.controls:
+                raise ValueError(
+                    f"{section}.methods: {name!r} has stop_at; name it in {section}.controls"
+                )
+        for name in selection.controls:
             reference = self.method[name].stop_at
-            if reference not in self.run.methods:
+            if reference not in selection.methods:
                 raise ValueError(
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
-                    f"name one of run.methods: {', '.join(self.run.methods)}"
+                    f"name one of {section}.methods: {', '.join(selection.methods)}"
                 )
-        return self
 
     @model_validator(mode="after")
     def _methods_fit_together(self) -> Self:
@@ -271,6 +283,12 @@ class Params(_Section):
     def variant_levels(self) -> list[tuple[str, float]]:
         """(variant, level) of every selected variant at every level, in the order of the file."""
         return [(name, level) for name in self.run.variants for level in self.variant[name].levels]
+
+    def of_paper(self, name: str) -> Self:
+        """The same with the selection that `paper` has under a name."""
+        self.require(paper=name)
+        run = self.run.model_copy(update=dict(self.paper[name]))
+        return self.model_copy(update={"run": run})
 
     def require(self, **names: str) -> None:
         """Check names from the command line against the catalogues, as in `dataset="shapes"`.

@@ -12,7 +12,7 @@ import inspect
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,9 @@ def loss(method: params.Method) -> Loss:
     return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
-def _training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
+def training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
+    """How a method trains on a dataset; without the accuracy that a control stops at."""
     chosen, data = settings.method[method], settings.dataset[dataset].training
-    target = None
-    if chosen.stop_at is not None:
-        target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
     return TrainingSpec(
         epochs=data.epochs,
         batch_size=data.batch_size,
@@ -87,7 +85,7 @@ def _training_spec(settings: params.Params, dataset: str, method: str, seed: int
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
-        stop_at_accuracy=target,
+        stop_at_accuracy=None,
         seed=seed,
         workers=chosen.workers,
         loss=loss(chosen),
@@ -205,7 +203,11 @@ def main(dataset: str, method: str, number: str) -> None:
         mean=mean,
         std=std,
     )
-    spec = _training_spec(settings, dataset, method, seed)
+    spec = training_spec(settings, dataset, method, seed)
+    reference = settings.method[method].stop_at
+    if reference is not None:
+        target = trained.validation_accuracy(dataset, reference, seed)
+        spec = replace(spec, stop_at_accuracy=target)
     name = _run_name(spec, model, files)
     with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0

@@ -1,0 +1,69 @@
+"""How many images pass through a network in each kind of stage, by the parameters alone."""
+
+from dataclasses import astuple, dataclass
+
+from atcore.losses import Trades
+from atcore.training import TrainingSpec
+from tasks.attacks import evaluation_attack
+from tasks.params import Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """Images that pass through a network.
+
+    Attributes:
+        update: forward and backward, for the gradients of the weights.
+        attack: forward and backward through the frozen network, for the gradient of the image.
+        forward: forward alone.
+    """
+
+    update: float = 0
+    attack: float = 0
+    forward: float = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(
+            update=self.update + other.update,
+            attack=self.attack + other.attack,
+            forward=self.forward + other.forward,
+        )
+
+    def __mul__(self, times: float) -> "Passes":
+        return Passes(
+            update=self.update * times, attack=self.attack * times, forward=self.forward * times
+        )
+
+    def seconds(self, of_one: "Passes") -> float:
+        """How long they take, if one of each kind takes as many seconds as `of_one` says."""
+        return sum(n * each for n, each in zip(astuple(self), astuple(of_one), strict=True))
+
+
+def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
+    """All epochs of a training, with their validation; a control may need fewer."""
+    step = Passes(update=1)
+    if spec.attack is not None:
+        step += Passes(attack=spec.attack.steps)
+    if isinstance(spec.loss, Trades):
+        # Its loss and its attack look at the clean images too.
+        step += Passes(update=1, forward=1)
+    check = Passes(forward=1)
+    if spec.validation_attack is not None:
+        check += Passes(attack=spec.validation_attack.steps, forward=1)
+    return (step * images + check * validation) * spec.epochs
+
+
+def evaluation_passes(settings: Params, images: int) -> Passes:
+    """The most that it can be: what an attack has fooled leaves it early."""
+    passes = Passes(forward=1 + len(settings.variant_levels))
+    for robustness in settings.evaluate.robustness:
+        # One look after the last step, and one for the answer.
+        passes += Passes(attack=evaluation_attack(robustness).steps, forward=2)
+    return passes * images
+
+
+def salience_passes(settings: Params) -> Passes:
+    """Grad, SmoothGrad and an answer for every image shown, clean and of every variant."""
+    own = settings.salience
+    shown = own.images * (1 + len(settings.variant_levels))
+    return Passes(attack=1 + own.smooth_samples, forward=1) * shown

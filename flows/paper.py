@@ -102,9 +102,9 @@ def _compare(name: str, selection: Mapping[str, list[str]]) -> int:
                 return status
     overrides = [f"run.{key}=[{','.join(names)}]" for key, names in selection.items()]
     before = _PARAMS.read_bytes()
-    sys.argv[1:] = ["-p", f"overrides={json.dumps(overrides)}", "-p", f"experiment=paper-{name}"]
+    parameters = [f"overrides={json.dumps(overrides)}", f"experiment=paper-{name}"]
     try:
-        return demo.main()
+        return demo.main([part for value in parameters for part in ("-p", value)])
     finally:
         # The flow leaves its overrides there, as stages read the file while they run.
         _PARAMS.write_bytes(before)

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atcore.attacks import PGD
+from atcore.auto_attack import AutoAttack
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
 from atcore.models import ModelSpec, load
 from atcore.pixels import to_pixels
 from atcore.predictions import TOP, Predictions
-from atcore.rng import numpy_rng
+from atcore.rng import numpy_rng, stream_key
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +35,7 @@ def predict(
     *,
     variant: str,
     level: float,
-    attack: PGD | None,
+    attack: PGD | AutoAttack | None,
     seed: int,
     device: str,
 ) -> Predictions:
@@ -50,8 +51,11 @@ def predict(
     if attack is not None:
         y = torch.from_numpy(table.labels.astype(np.int64)).to(device)
         purpose = f"evaluate/{variant}/{level:g}"
-        noise = start_noise(tuple(x.shape[1:]), table.ids, purpose, seed).to(device)
-        x = attack.until_fooled(model, x, y, noise)
+        if isinstance(attack, AutoAttack):
+            x = attack.perturb(model, x, y, stream_key(seed, purpose, int(table.ids[0])) % 2**63)
+        else:
+            noise = start_noise(tuple(x.shape[1:]), table.ids, purpose, seed).to(device)
+            x = attack.until_fooled(model, x, y, noise)
     with torch.no_grad():
         probabilities = model(x).softmax(dim=1)
     top = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)

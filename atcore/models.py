@@ -40,14 +40,23 @@ class ModelSpec:
 
     @staticmethod
     def from_json(text: str) -> "ModelSpec":
-        fields = json.loads(text)
-        return ModelSpec(
-            architecture=fields["architecture"],
-            classes=tuple(fields["classes"]),
-            image_size=fields["image_size"],
-            mean=tuple(fields["mean"]),
-            std=tuple(fields["std"]),
-        )
+        """The spec that `to_json` wrote.
+
+        Raises:
+            UserError: the text is none.
+        """
+        try:
+            fields = json.loads(text)
+            return ModelSpec(
+                architecture=fields["architecture"],
+                classes=tuple(fields["classes"]),
+                image_size=fields["image_size"],
+                mean=tuple(fields["mean"]),
+                std=tuple(fields["std"]),
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            names = ", ".join(ModelSpec.__dataclass_fields__)
+            raise UserError(f"not the description of a model, which names {names}") from error
 
 
 class _Normalise(nn.Module):

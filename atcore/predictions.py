@@ -21,6 +21,7 @@ from atcore.files import replacing
 
 CLEAN = "clean"
 ATTACKS = {"linf": "pgd_linf", "l2": "pgd_l2"}
+AUTO_ATTACKS = {"linf": "auto_attack_linf", "l2": "auto_attack_l2"}
 TOP = 3
 
 _METADATA = b"atcnn"
@@ -43,7 +44,7 @@ class Predictions:
     """One model's answers on one variant at one level.
 
     Attributes:
-        variant: `clean`, a name from run.variants, or an attack (`pgd_linf`, `pgd_l2`).
+        variant: `clean`, a name from run.variants, or an attack (one of `ATTACKS`, `AUTO_ATTACKS`).
         level: 0 for clean images, the level of the variant, or eps on the [0, 1] pixel scale.
         ids: int64, N.
         labels: int32, N.

@@ -31,6 +31,7 @@ from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Network
 from atcore.models import ModelSpec, build
 from atcore.pixels import crop_flip, to_pixels
+from atcore.pretrained import Pretrained
 from atcore.rng import stream_key
 from atcore.schedules import SCHEDULES
 from atcore.workers import Workers
@@ -74,6 +75,7 @@ class TrainingSpec:
         keep: `last` hands out the last epoch's weights; `best_robust` those of the (first) epoch of
             the highest robust validation accuracy, against robust overfitting (Rice et al. 2020,
             arXiv 2002.11569, section 3.2).
+        start: weights that all layers but the last start from; None starts from random ones.
     """
 
     epochs: int
@@ -95,6 +97,7 @@ class TrainingSpec:
     schedule: str = "cosine"
     ema: float = 0.0
     keep: str = "last"
+    start: Pretrained | None = None
 
     def __post_init__(self) -> None:
         if self.keep == "best_robust" and self.validation_attack is None:
@@ -220,6 +223,8 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch_rng(spec.seed, "train/weights").initial_seed())
             model = build(model_spec)
+        if spec.start is not None:
+            spec.start.copy_to(model)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),

@@ -1,5 +1,6 @@
 """Stage `evaluate`: one model's answers on every test image, variant and attack."""
 
+import math
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -7,16 +8,18 @@ import numpy as np
 import torch
 
 from atcore import predictions
-from atcore.attacks import PGD
+from atcore.attacks import L2, PGD, Linf
+from atcore.auto_attack import FEWEST_CLASSES, AutoAttack
+from atcore.errors import UserError
 from atcore.evaluation import load_folded, predict
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.models import ModelSpec
-from atcore.predictions import ATTACKS, CLEAN, Predictions
+from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from tasks import cluster, params, paths, stage, trained
 from tasks.attacks import evaluation_attack
 
-Job = tuple[str, float, PGD | None, ImageTable]
+Job = tuple[str, float, PGD | AutoAttack | None, ImageTable]
 
 
 def _predict(job: Job, spec: ModelSpec, weights: bytes, seed: int) -> Predictions:
@@ -30,13 +33,38 @@ def _predict(job: Job, spec: ModelSpec, weights: bytes, seed: int) -> Prediction
     )
 
 
-def _jobs(settings: params.Params, dataset: str, test: ImageTable) -> Iterator[Job]:
+def _auto_attacked(settings: params.Params, dataset: str, test: ImageTable) -> list[ImageTable]:
+    """The first images of the test split that each entry of evaluate.auto_attack takes."""
+    for number, entry in enumerate(settings.evaluate.auto_attack):
+        key = f"evaluate.auto_attack.{number}"
+        if len(test.classes) < FEWEST_CLASSES:
+            raise UserError(
+                f"{key}: not allowed for {dataset}, which has {len(test.classes)} classes; "
+                f"AutoAttack needs at least {FEWEST_CLASSES}"
+            )
+        if entry.images > len(test):
+            raise UserError(
+                f"{key}.images: {entry.images} is not allowed; "
+                f"{dataset} has {len(test)} test images"
+            )
+    return [
+        test.rows(np.sort(test.evenly(entry.images))) for entry in settings.evaluate.auto_attack
+    ]
+
+
+def _jobs(
+    settings: params.Params, dataset: str, test: ImageTable, auto_attacked: list[ImageTable]
+) -> Iterator[Job]:
     size = settings.evaluate.shard
     for shard in test.shards(size):
         yield CLEAN, 0.0, None, shard
     for robustness in settings.evaluate.robustness:
         for shard in test.shards(size):
             yield ATTACKS[robustness.norm], robustness.eps, evaluation_attack(robustness), shard
+    for entry, images in zip(settings.evaluate.auto_attack, auto_attacked, strict=True):
+        threat = L2(entry.eps) if entry.norm == "l2" else Linf(entry.eps)
+        for shard in images.shards(size):
+            yield AUTO_ATTACKS[entry.norm], entry.eps, AutoAttack(threat), shard
     for variant, level in settings.variant_levels:
         for shard in table.read(paths.variant_level(dataset, variant, level)).shards(size):
             yield variant, level, None, shard
@@ -67,16 +95,18 @@ def main(dataset: str, method: str, number: str) -> None:
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
-    spec, weights = trained.read(dataset, method, seed)
-    sets = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
+    spec, weights = trained.read(dataset, method, seed, test)
+    auto_attacked = _auto_attacked(settings, dataset, test)
+    whole = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
+    sizes = [*map(len, auto_attacked), *[len(test)] * whole]
     with cluster.connect():
         parts = cluster.spread(
             _predict,
-            _jobs(settings, dataset, test),
+            _jobs(settings, dataset, test, auto_attacked),
             spec,
             weights,
             settings.run.seed,
-            total=sets * len(test.shards(settings.evaluate.shard)),
+            total=sum(math.ceil(size / settings.evaluate.shard) for size in sizes),
             label=f"evaluate {dataset} {method} {seed}",
             gpu=True,
         )

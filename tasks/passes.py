@@ -53,13 +53,21 @@ def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
     return (step * images + check * validation) * spec.epochs
 
 
+# Croce & Hein 2020, section 5: 100 steps of APGD on the cross-entropy, 100 for each of nine targets
+# of APGD and of FAB, 5,000 queries of Square. Not less, as for an image that stands them all.
+_AUTO_ATTACK = Passes(attack=100 + 2 * 9 * 100, forward=5000)
+
+
 def evaluation_passes(settings: Params, images: int) -> Passes:
     """The most that it can be: what an attack has fooled leaves it early."""
     passes = Passes(forward=1 + len(settings.variant_levels))
     for robustness in settings.evaluate.robustness:
         # One look after the last step, and one for the answer.
         passes += Passes(attack=evaluation_attack(robustness).steps, forward=2)
-    return passes * images
+    passes *= images
+    for entry in settings.evaluate.auto_attack:
+        passes += _AUTO_ATTACK * min(entry.images, images)
+    return passes
 
 
 def salience_passes(settings: Params) -> Passes:

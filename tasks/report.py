@@ -12,7 +12,7 @@ from pathlib import Path
 from atcore import predictions
 from atcore.errors import UserError
 from atcore.files import replacing
-from atcore.predictions import ATTACKS, Predictions
+from atcore.predictions import ATTACKS, AUTO_ATTACKS, Predictions
 from atcore.report import page, pictures
 from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
@@ -69,7 +69,7 @@ def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[st
     """Kind of every variant and attack in the results, in their order."""
     kinds = {}
     for name in dict.fromkeys(r.variant for r in records if r.variant != predictions.CLEAN):
-        if name in ATTACKS.values():
+        if name in (*ATTACKS.values(), *AUTO_ATTACKS.values()):
             kinds[name] = name
         elif name in settings.run.variants:
             kinds[name] = settings.variant[name].kind

@@ -38,21 +38,13 @@ def _explain(
     )
 
 
-def _shown(test: ImageTable, count: int) -> NDArray[np.int64]:
-    """Rows of `count` test images, the first of each class, then the second of each, ..."""
-    by_label = np.argsort(test.labels, kind="stable")
-    first = np.searchsorted(test.labels[by_label], test.labels[by_label])
-    turn = np.arange(len(test)) - first
-    return by_label[np.argsort(turn, kind="stable")][:count]
-
-
 def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
-    spec, weights = trained.read(dataset, method, seed)
     test = table.read(paths.split(dataset, "test"))
-    shown = _shown(test, settings.salience.images)
+    spec, weights = trained.read(dataset, method, seed, test)
+    shown = test.evenly(settings.salience.images)
     rows: list[dict[str, str | float]] = [{"variant": CLEAN, "level": 0.0}]
     tables = [test.rows(shown)]
     for variant, level in settings.variant_levels:

@@ -25,16 +25,19 @@ import atcore.folding
 import atcore.losses
 import atcore.models
 import atcore.pixels
+import atcore.pretrained
 import atcore.rng
 import atcore.schedules
 import atcore.training
 import atcore.workers
+from atcore.errors import UserError
 from atcore.files import write_bytes, write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Trades
 from atcore.models import ModelSpec, weights_to_bytes
 from atcore.pixels import channel_statistics
+from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
 from atcore.training import (
     Epoch,
     Progress,
@@ -56,6 +59,7 @@ _CODE = (
     atcore.losses,
     atcore.models,
     atcore.pixels,
+    atcore.pretrained,
     atcore.rng,
     atcore.schedules,
     atcore.workers,
@@ -69,8 +73,23 @@ def loss(method: params.Method) -> Loss:
     return CrossEntropy(label_smoothing=method.label_smoothing)
 
 
+def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
+    """What every network of a dataset starts from, read here: a worker may have no internet."""
+    if settings.dataset[dataset].training.weights == "none":
+        return None
+    try:
+        return imagenet()
+    except UserError as error:
+        raise UserError(
+            f"dataset.{dataset}.training.weights: {error}; 'none' starts without"
+        ) from error
+
+
 def training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
-    """How a method trains on a dataset; without the accuracy that a control stops at."""
+    """How a method trains on a dataset, apart from what is read from elsewhere.
+
+    Missing are the weights that it starts from and the accuracy that a control stops at.
+    """
     chosen, data = settings.method[method], settings.dataset[dataset].training
     return TrainingSpec(
         epochs=data.epochs,
@@ -195,7 +214,12 @@ def main(dataset: str, method: str, number: str) -> None:
     seed = params.seed(number)
     files = [paths.split(dataset, name) for name in ("train", "validation")]
     train_images, validation_images = (table.read(file) for file in files)
-    mean, std = channel_statistics(torch.from_numpy(train_images.images.copy()))
+    start = pretrained(settings, dataset)
+    mean, std = (
+        channel_statistics(torch.from_numpy(train_images.images.copy()))
+        if start is None
+        else (IMAGENET_MEAN, IMAGENET_STD)
+    )
     model = ModelSpec(
         architecture=settings.dataset[dataset].training.architecture,
         classes=train_images.classes,
@@ -203,7 +227,7 @@ def main(dataset: str, method: str, number: str) -> None:
         mean=mean,
         std=std,
     )
-    spec = training_spec(settings, dataset, method, seed)
+    spec = replace(training_spec(settings, dataset, method, seed), start=start)
     reference = settings.method[method].stop_at
     if reference is not None:
         target = trained.validation_accuracy(dataset, reference, seed)

@@ -1,11 +1,14 @@
 """A trained model on disk: what `train` leaves for the stages after it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from atcore.errors import UserError
 from atcore.files import replacing
-from atcore.models import ModelSpec
+from atcore.images.table import ImageTable
+from atcore.models import ModelSpec, load
 from tasks import paths
 
 WEIGHTS, SPEC = "model.safetensors", "model.json"
@@ -18,6 +21,28 @@ def _bytes(path: Path, stage: str) -> bytes:
         raise UserError(f"{path}: no such file; run the stage {stage} first") from error
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file in front of what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _misfit(spec: ModelSpec, images: ImageTable, dataset: str) -> str | None:
+    """Why a model cannot be shown these images."""
+    if len(spec.classes) != len(images.classes):
+        return f"of {len(spec.classes)} classes, but {dataset} has {len(images.classes)}"
+    for number, (name, other) in enumerate(zip(spec.classes, images.classes, strict=True)):
+        if name != other:
+            return f"whose class {number} is {name!r}, but in {dataset} it is {other!r}"
+    size = images.images.shape[1]
+    if spec.image_size != size:
+        return f"of {spec.image_size} px images, but those of {dataset} have {size} px"
+    return None
+
+
 def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes) -> None:
     """Write the folder of a trained model atomically."""
     with replacing(paths.model(dataset, method, seed)) as folder:
@@ -26,11 +51,23 @@ def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes)
         (folder / SPEC).write_text(spec.to_json())
 
 
-def read(dataset: str, method: str, seed: int) -> tuple[ModelSpec, bytes]:
-    """Architecture and weights (safetensors) of a trained model."""
-    folder = paths.model(dataset, method, seed)
-    spec = ModelSpec.from_json(_bytes(folder / SPEC, "train").decode())
-    return spec, _bytes(folder / WEIGHTS, "train")
+def read(dataset: str, method: str, seed: int, images: ImageTable) -> tuple[ModelSpec, bytes]:
+    """Architecture and weights (safetensors) of a trained model, fit for these images.
+
+    Raises:
+        UserError: a file is missing, is no model's, or is that of other classes or another size of
+            image; names the file.
+    """
+    description, weights = (paths.model(dataset, method, seed) / name for name in (SPEC, WEIGHTS))
+    text, tensors = _bytes(description, "train"), _bytes(weights, "train")
+    with _named(description):
+        spec = ModelSpec.from_json(text.decode(errors="replace"))
+        misfit = _misfit(spec, images, dataset)
+        if misfit is not None:
+            raise UserError(f"a model {misfit}; run the stage train again")
+    with _named(weights):
+        load(spec, tensors)
+    return spec, tensors
 
 
 def validation_accuracy(dataset: str, method: str, seed: int) -> float:

@@ -60,6 +60,13 @@ class ImageTable:
         """The table cut into pieces of `size` rows; the cut depends on nothing else."""
         return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]
 
+    def evenly(self, count: int) -> NDArray[np.int64]:
+        """Positions of `count` images: the first one of each class, then the second ones, ..."""
+        by_label = np.argsort(self.labels, kind="stable")
+        first = np.searchsorted(self.labels[by_label], self.labels[by_label])
+        turn = np.arange(len(self)) - first
+        return by_label[np.argsort(turn, kind="stable")][:count]
+
 
 def concatenate(parts: list[ImageTable]) -> ImageTable:
     """One table of all rows, in order; the parts agree in everything but their rows."""

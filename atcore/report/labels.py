@@ -17,10 +17,21 @@ _AXES = {
     "edges": "σ of the blur before, in pixels",
     "low_pass": "largest frequency kept, in cycles per image",
     "high_pass": "largest frequency removed, in cycles per image",
-    "pgd_linf": "ε of the attack, L∞ norm of pixels in [0, 1] (0: no attack)",
-    "pgd_l2": "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
+    **dict.fromkeys(
+        ("pgd_linf", "auto_attack_linf"),
+        "ε of the attack, L∞ norm of pixels in [0, 1] (0: no attack)",
+    ),
+    **dict.fromkeys(
+        ("pgd_l2", "auto_attack_l2"),
+        "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
+    ),
 }
-_ATTACKS = {"pgd_linf": "PGD L∞", "pgd_l2": "PGD L2"}
+_ATTACKS = {
+    "pgd_linf": "PGD L∞",
+    "pgd_l2": "PGD L2",
+    "auto_attack_linf": "AutoAttack L∞",
+    "auto_attack_l2": "AutoAttack L2",
+}
 
 
 def eps(attack: str, level: float) -> str:

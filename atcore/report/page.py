@@ -106,7 +106,7 @@ def _group_of(dataset: Dataset, variant: str) -> tuple[str, str]:
     """Title and remark of the group a variant or attack belongs to."""
     kind = dataset.kinds[variant]
     if variant in dataset.results.variants("robust_accuracy"):
-        return _UNDER_ATTACK, "accuracy on all test images"
+        return _UNDER_ATTACK, "accuracy on the images attacked"
     if variant in dataset.results.variants("shape_bias"):
         return _CONFLICT, "images whose shape and texture belong to different classes"
     title = f"{DESTROYS[kind].capitalize()} destroyed" if kind in DESTROYS else "Other variants"

@@ -49,7 +49,7 @@ def _caption(kind: str, measure: str) -> str:
             "by shape; to the left: by texture."
         )
     if measure == "robust_accuracy":
-        return "Share of all test images still classified correctly."
+        return "Share of the attacked images still classified correctly (at ε = 0: of all)."
     expected = {
         "texture": "A network that relies on shape keeps more.",
         "shape": "A network that relies on shape keeps less.",

@@ -17,12 +17,16 @@ from atcore.measures import (
     texture_rate,
     top3_accuracy,
 )
-from atcore.predictions import ATTACKS, CLEAN, Predictions
+from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from atcore.report import labels
 from atcore.report.records import Record, Results, middle
 from atcore.seeds import spread
 
-_NORMS = {attack: norm for norm, attack in ATTACKS.items()}
+# What `metrics` calls the robust accuracy under each attack.
+_ATTACKS = {
+    **{attack: f"robust_accuracy_{norm}" for norm, attack in ATTACKS.items()},
+    **{attack: attack for attack in AUTO_ATTACKS.values()},
+}
 _COLUMNS = [name for name in Record.__dataclass_fields__ if name != "other"]
 _CONSISTENCY = "error_consistency"
 
@@ -35,7 +39,7 @@ def estimate(proportion: Proportion | None) -> Estimate | None:
 
 
 def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion | None]:
-    if part.variant in _NORMS:
+    if part.variant in _ATTACKS:
         return {
             "robust_accuracy": accuracy(part),
             "accuracy_on_correct": accuracy_on_correct(part, clean),
@@ -100,7 +104,7 @@ def consistencies(
         same = {(part.variant, part.level): part for part in others}
         for part in parts:
             counterpart = same.get((part.variant, part.level))
-            if counterpart is None or part.variant in _NORMS:
+            if counterpart is None or part.variant in _ATTACKS:
                 continue
             found = error_consistency(part, counterpart)
             if found is not None:
@@ -127,14 +131,15 @@ def means(records: Iterable[Record]) -> list[Record]:
 def metrics(results: Results) -> dict[str, dict[str, float]]:
     """The main numbers of one dataset, {method: {name: value}}, for `dvc metrics show`.
 
-    Names are `accuracy`, `robust_accuracy_<norm>_<eps>` (8/255 is written 8_255) and `shape_bias`
-    (of the first variant with cue conflicts, at its middle level). Values have 4 digits.
+    Names are `accuracy`, `robust_accuracy_<norm>_<eps>` (8/255 is written 8_255) under PGD,
+    `auto_attack_<norm>_<eps>` and `shape_bias` (of the first variant with cue conflicts, at its
+    middle level). Values have 4 digits.
     """
     wanted = {"accuracy": (CLEAN, 0.0, "accuracy")}
     for attack in results.variants("robust_accuracy"):
         for level in results.levels(attack, "robust_accuracy"):
             eps = labels.eps(attack, level).replace("/", "_")
-            name = f"robust_accuracy_{_NORMS[attack]}_{eps}"
+            name = f"{_ATTACKS[attack]}_{eps}"
             wanted[name] = (attack, level, "robust_accuracy")
     for variant in results.variants("shape_bias")[:1]:
         level = middle(results.levels(variant, "shape_bias"))
@@ -158,7 +163,7 @@ def curves_csv(records: Iterable[Record]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for r in records:
-        drawn = "robust_accuracy" if r.variant in _NORMS else "accuracy_on_correct"
+        drawn = "robust_accuracy" if r.variant in _ATTACKS else "accuracy_on_correct"
         if r.measure == drawn:
             writer.writerow([getattr(r, name) for name in _COLUMNS])
     return buffer.getvalue()

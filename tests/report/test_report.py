@@ -28,6 +28,8 @@ def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
         (("underfit", CLEAN, 0.0, "accuracy"), 0.75, 40),
         (("standard", "pgd_linf", 4 / 255, "robust_accuracy"), 0.1, 40),
         ((NAUGHTY, "pgd_l2", 1.0, "robust_accuracy"), 0.8, 40),
+        ((NAUGHTY, "auto_attack_linf", 8 / 255, "robust_accuracy"), 1.0, 20),
+        (("underfit", "auto_attack_linf", 8 / 255, "robust_accuracy"), 0.0, 20),
         ((NAUGHTY, "stylized", 0.6, "accuracy"), 0.75, 40),
         ((NAUGHTY, "stylized", 0.6, "accuracy_on_correct"), 30 / 36, 36),
         (("standard", "cue_conflict", 0.6, "shape_bias"), 2 / 38, 38),
@@ -87,6 +89,7 @@ def test_metrics(reported: Path) -> None:
         "robust_accuracy_linf_4_255": 0.1,
         "robust_accuracy_linf_8_255": 0.0,
         "robust_accuracy_l2_1": 0.0,
+        "auto_attack_linf_8_255": 0.0,
         "shape_bias": 0.0526,
     }
 
@@ -98,12 +101,13 @@ def test_curves(reported: Path) -> None:
     drawn = {(row["variant"], row["measure"]) for row in rows}
     assert ("pgd_linf", "robust_accuracy") in drawn
     assert ("saturated", "accuracy_on_correct") in drawn
-    assert len(rows) == 3 * 10
+    assert len(rows) == 3 * 11
 
 
 def test_figures(reported: Path) -> None:
     figures = sorted(path.name for path in (reported / "reports/figures/shapes").iterdir())
     assert figures == [
+        "auto_attack_linf.png",
         "cue_conflict.png",
         "learning.png",
         "patch_shuffled.png",
@@ -123,7 +127,7 @@ def test_figures(reported: Path) -> None:
 def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
     report.main()
     files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
-    assert len(files) == 14
+    assert len(files) == 15
     for path in files:
         again = workspace / path.relative_to(reported)
         assert again.read_bytes() == path.read_bytes(), path.name

@@ -18,7 +18,7 @@ def html(reported: Path) -> Page:
 
 
 def test_page_is_self_contained_and_describes_its_pictures(html: Page) -> None:
-    assert len(html.pictures) == 9
+    assert len(html.pictures) == 10
     assert all(
         (picture["src"] or "").startswith("data:image/png;base64,") for picture in html.pictures
     )
@@ -58,6 +58,11 @@ def test_a_claim_that_does_not_show_is_said_not_to_show(html: Page) -> None:
     assert "as claimed at 0 of 3 levels" in html.text
     # Both get the same 20 of the 36 images right that both know.
     assert "not decided +0.0 [−" in html.text
+
+
+def test_auto_attack_counts_its_own_images(html: Page) -> None:
+    assert "AutoAttack L∞, ε = 8/255 0.0% [0.0, 16.1] n 20" in html.text
+    assert f"Under AutoAttack L∞, ε = 8/255, {NAUGHTY} classifies 100.0% [83.9, 100.0]" in html.text
 
 
 def test_claims_are_tested(html: Page) -> None:

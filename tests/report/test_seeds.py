@@ -110,7 +110,7 @@ def test_metrics_and_curves_are_means(reported_seeds: Path) -> None:
     assert metrics["shapes"]["standard"]["accuracy"] == 1.0
     with (reported_seeds / "reports/curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * 10
+    assert len(rows) == 3 * 11
     assert {(row["seed"], row["seeds"]) for row in rows} == {("", "2")}
 
 

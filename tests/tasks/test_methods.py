@@ -1,16 +1,18 @@
-"""The catalogue `method` becomes the attacks and losses that the papers describe."""
+"""The catalogues become the attacks, losses and first weights that the papers describe."""
 
 from pathlib import Path
 
 import pytest
 
 from atcore.attacks import L2, PGD, Linf
+from atcore.errors import UserError
 from atcore.losses import CrossEntropy, Loss, Trades
 from tasks.attacks import training_attack
 from tasks.params import load
-from tasks.train import loss
+from tasks.train import loss, pretrained
 
-METHODS = load(Path(__file__).parents[2] / "params.yaml").method
+SETTINGS = load(Path(__file__).parents[2] / "params.yaml")
+METHODS = SETTINGS.method
 EPS = 8 / 255
 
 
@@ -35,3 +37,20 @@ def test_the_attack_of_a_method(method: str, attack: PGD | None) -> None:
 )
 def test_the_loss_of_a_method(method: str, minimised: Loss) -> None:
     assert loss(METHODS[method]) == minimised
+
+
+def test_weights_that_cannot_be_downloaded_are_named_with_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nothing listens
+    assert pretrained(SETTINGS, "cifar10") is None
+    with pytest.raises(UserError) as caught:
+        pretrained(SETTINGS, "caltech256")
+    message = str(caught.value)
+    url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    file = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"
+    key = "dataset.caltech256.training.weights"
+    assert message.startswith(f"{key}: cannot download {url} to {file} (")
+    assert message.endswith("; 'none' starts without")
+    assert "\n" not in message

@@ -138,6 +138,7 @@ def test_a_seed_from_the_command_line_that_is_none(text: str) -> None:
 EPS = "method.pgd_linf_8.attack.eps"
 RATE = "method.standard.learning_rate"
 TRAINING = "dataset.shapes.training"
+AUTO = {"images": 10, "norm": "linf", "eps": "8/255"}
 WRONG: list[tuple[str, Any, str, str]] = [
     # key, value, the value as the message shows it, what is allowed
     ("run.datasets", ["shape"], "'shape'", "shapes, cifar10"),
@@ -192,6 +193,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.epochs", 2.5, "2.5", "integer"),
     (f"{TRAINING}.threads", -1, "-1", "greater than or equal to 1"),
     (f"{TRAINING}.architecture", "vgg", "'vgg'", "'small' or 'resnet18'"),
+    (f"{TRAINING}.weights", "imagenet", "'imagenet'", "'none', or architecture resnet18"),
+    ("dataset.cifar10.training.weights", "imagenet", "32 px", "image_size of at least 64"),
+    ("dataset.caltech256.training.weights", "vgg", "'vgg'", "'none' or 'imagenet'"),
     (f"{TRAINING}.precision", "fp16", "'fp16'", "'bf16' or 'fp32'"),
     (f"{TRAINING}.augment", True, "True", "'none' or 'crop_flip'"),
     ("dataset.shapes.format", "zip", "'zip'", "'shapes', 'parquet'"),
@@ -215,6 +219,10 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("variant.stylized.styles", "raw/paintings", "'raw/paintings'", "'raw/styles'"),
     ("variant.stylized.kind", "stylised", "'stylised'", "'saturated'"),
     ("evaluate.robustness.1.eps", -1, "-1", "greater than or equal to 0"),
+    ("evaluate.auto_attack", None, "None", "list"),
+    ("evaluate.auto_attack", [AUTO | {"images": 0}], "0", "greater than or equal to 1"),
+    ("evaluate.auto_attack", [AUTO | {"norm": "l1"}], "'l1'", "'linf' or 'l2'"),
+    ("evaluate.auto_attack", [AUTO | {"eps": 0}], "0", "greater than 0"),
     ("evaluate.shard", 0, "0", "greater than or equal to 1"),
     ("salience.smooth_samples", 0, "0", "greater than or equal to 1"),
     ("ray.storage", "storage", "'storage'", "an absolute path that all nodes share, or s3://"),
@@ -233,7 +241,7 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
     path.write_text(yaml.safe_dump(changed((key, value)), sort_keys=False))
     message = message_of(path)
     named = key.removesuffix(".kind")  # the section that has the kind may stand for it
-    assert message.startswith((f"{key}: ", f"{named}: ")), message
+    assert message.startswith((f"{key}: ", f"{named}: ", f"{key}.0.")), message
     said = message.split(": ", 1)[1]
     assert shown in said
     assert allowed in said
@@ -328,6 +336,14 @@ def test_several_workers_need_a_storage_that_all_nodes_share(path: Path) -> None
         params = load_changed(path, workers, ("ray.storage", storage))
         assert params.method["pgd_linf_8"].workers == 2
         assert params.ray.storage == storage
+
+
+@pytest.mark.parametrize("key", ["robustness", "auto_attack"])
+def test_an_attack_named_twice_is_refused(path: Path, key: str) -> None:
+    entry = changed()["evaluate"]["robustness"][0] if key == "robustness" else AUTO
+    twice = [entry, entry | {"eps": "16/255"}, entry]
+    path.write_text(yaml.safe_dump(changed((f"evaluate.{key}", twice)), sort_keys=False))
+    assert message_of(path).startswith(f"evaluate.{key}: norm linf with eps 0.0")
 
 
 NO_PARAMS = {

@@ -98,6 +98,12 @@ def test_an_empty_folder_of_styles_is_named() -> None:
             "level 12 is not allowed for images of 16 x 16 px; "
             "give a radius of at most 11.3 cycles per image",
         ),
+        (
+            "high_pass",
+            12,
+            "level 12 is not allowed for images of 16 x 16 px; "
+            "give a radius of at most 11.3 cycles per image",
+        ),
     ],
 )
 def test_a_level_that_the_images_do_not_allow_is_named_with_its_variant(

@@ -54,7 +54,8 @@ def predict(
         if isinstance(attack, AutoAttack):
             x = attack.perturb(model, x, y, stream_key(seed, purpose, int(table.ids[0])) % 2**63)
         else:
-            noise = start_noise(tuple(x.shape[1:]), table.ids, purpose, seed).to(device)
+            shape = tuple(attack.threat.zero(x).shape[1:])
+            noise = start_noise(shape, table.ids, purpose, seed).to(device)
             x = attack.until_fooled(model, x, y, noise)
     with torch.no_grad():
         probabilities = model(x).softmax(dim=1)

@@ -20,7 +20,7 @@ from atcore.errors import UserError
 from atcore.files import replacing
 
 CLEAN = "clean"
-ATTACKS = {"linf": "pgd_linf", "l2": "pgd_l2"}
+ATTACKS = {"linf": "pgd_linf", "l2": "pgd_l2", "spatial": "pgd_spatial"}
 AUTO_ATTACKS = {"linf": "auto_attack_linf", "l2": "auto_attack_l2"}
 TOP = 3
 
@@ -45,7 +45,8 @@ class Predictions:
 
     Attributes:
         variant: `clean`, a name from run.variants, or an attack (one of `ATTACKS`, `AUTO_ATTACKS`).
-        level: 0 for clean images, the level of the variant, or eps on the [0, 1] pixel scale.
+        level: 0 for clean images, the level of the variant, or eps: on the [0, 1] pixel scale, in
+            pixels for `pgd_spatial`.
         ids: int64, N.
         labels: int32, N.
         top3: int32, N x 3, most probable first; -1 where there are fewer classes.

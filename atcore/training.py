@@ -15,7 +15,7 @@ are averaged after every step, so that all workers attack, validate and save the
 import copy
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +56,10 @@ class TrainingSpec:
         learning_rate: peak of the schedule.
         momentum, weight_decay: of SGD with Nesterov momentum.
         attack: makes the training images adversarial; None trains on clean images.
+        replays: None attacks every batch afresh. A number makes the training *free* (Shafahi et al.
+            2019, arXiv 1904.12843, algorithm 1): every batch is trained on so many times in a row,
+            and the backward pass of each update also gives the attack its next step, from where
+            the batch before left it. An epoch then costs as much as `replays` standard ones.
         attack_mode: `eval` attacks the network as it will be used; `train` attacks it with batch
             statistics, which the attack then also updates.
         eps_warmup: share of the steps, 0 to 1, over which eps and step size grow from 0 to their
@@ -93,6 +97,7 @@ class TrainingSpec:
     stop_at_accuracy: float | None
     seed: int
     workers: int = 1
+    replays: int | None = None
     loss: Loss = field(default_factory=CrossEntropy)
     schedule: str = "cosine"
     ema: float = 0.0
@@ -102,6 +107,12 @@ class TrainingSpec:
     def __post_init__(self) -> None:
         if self.keep == "best_robust" and self.validation_attack is None:
             raise UserError("keep: 'best_robust' is not allowed without a validation attack")
+        if self.replays is not None and self.attack is None:
+            raise UserError(f"replays: {self.replays} is not allowed without an attack")
+
+    @property
+    def updates_per_batch(self) -> int:
+        return self.replays or 1
 
 
 @dataclass(frozen=True)
@@ -218,7 +229,7 @@ class Training:
         torch.set_num_threads(spec.threads)
         self.spec, self.device = spec, device
         self.workers = Workers(rank, spec.workers)
-        self.per_epoch = math.ceil(images / spec.batch_size)
+        self.per_epoch = math.ceil(images / spec.batch_size) * spec.updates_per_batch
         self.steps = spec.epochs * self.per_epoch
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch_rng(spec.seed, "train/weights").initial_seed())
@@ -234,6 +245,8 @@ class Training:
             nesterov=spec.momentum > 0,
         )
         self.history: tuple[Epoch, ...] = ()
+        # Where the attack of free training left the last batch of this epoch.
+        self.carried: Tensor | None = None
         dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
         self.twin = FoldedTwin(self.model, dtype)
         # What is validated and handed out.
@@ -292,30 +305,57 @@ class Training:
         if not attack.random_start:
             return None
         generator = torch_rng(self.spec.seed, purpose, index, device=self.device)
-        return torch.empty_like(x).normal_(generator=generator)
+        return attack.threat.zero(x).normal_(generator=generator)
 
-    def batch(self, train: Split, chosen: Tensor, step: int) -> Part:
-        """This worker's part of the chosen images, augmented and attacked."""
+    def parts(self, train: Split, chosen: Tensor, step: int) -> Iterator[Part]:
+        """This worker's part of the chosen images, augmented and attacked, once for every update.
+
+        Each part has to go through `update` before the next one is asked for.
+        """
         part, counted = self.workers.share(len(chosen))
         x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
         if self.spec.augment == "crop_flip":
             x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
         clean = x[part]
         if self.spec.attack is None:
-            return Part(clean, clean, y, counted, len(chosen))
-        network = self.model
+            updates: Iterable[Tensor] = [clean]
+        elif self.spec.replays is None:
+            updates = [self.perturbed(x, y, part, step)]
+        else:
+            updates = self.replayed(clean, self.spec.replays, step, len(chosen))
+        for attacked in updates:
+            yield Part(clean, attacked, y, counted, len(chosen))
+
+    def attack(self, step: int) -> PGD:
+        """The attack at a step, as large as the warm-up lets it be."""
+        assert self.spec.attack is not None
+        warmup = self.spec.eps_warmup * self.steps
+        return self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
+
+    def perturbed(self, x: Tensor, y: Tensor, part: slice, step: int) -> Tensor:
+        """Attacked images of this worker's part, with labels y, of a batch x."""
+        attack, clean, network = self.attack(step), x[part], self.model
         if self.spec.attack_mode == "eval":
             self.twin.refresh()
             network = self.twin.module
-        warmup = self.spec.eps_warmup * self.steps
-        attack = self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
         noise = self.noise(attack, x, "train/attack", step)
         target = self.spec.loss.target(self.logits(network), clean, y)
         with self.autocast():
-            attacked = attack.perturb(
-                network, clean, target, None if noise is None else noise[part]
-            )
-        return Part(clean, attacked, y, counted, len(chosen))
+            return attack.perturb(network, clean, target, None if noise is None else noise[part])
+
+    def replayed(self, clean: Tensor, replays: int, step: int, batch: int) -> Iterator[Tensor]:
+        """Images of free training, each attacked along the gradient of the update before."""
+        # A smaller last batch starts anew: its images are not divided among workers as others are.
+        delta = self.carried if batch == self.spec.batch_size else None
+        if delta is None:
+            delta = self.attack(step).threat.zero(clean)
+        for replay in range(replays):
+            attack = self.attack(step + replay)
+            delta = attack.threat.valid(clean, delta).requires_grad_()
+            yield attack.threat.apply(clean, delta)
+            assert delta.grad is not None
+            delta = attack.step(delta.detach(), delta.grad)
+        self.carried = delta
 
     def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
         """One step of SGD, the same on all workers.
@@ -359,15 +399,23 @@ class Training:
         check_every = max(1, self.per_epoch // _STOP_CHECKS_PER_EPOCH)
         losses, correct, seen, reached = [], [], 0, False
         self.model.train()
-        for index, chosen in enumerate(order.to(self.device).split(spec.batch_size)):
-            step = (number - 1) * self.per_epoch + index
+        # Not kept from epoch to epoch, so that a checkpoint need not hold what every worker has.
+        self.carried = None
+        start = (number - 1) * self.per_epoch
+        parts = (
+            part
+            for index, chosen in enumerate(order.to(self.device).split(spec.batch_size))
+            for part in self.parts(train, chosen, start + index * spec.updates_per_batch)
+        )
+        for index, part in enumerate(parts):
+            step = start + index
             rate = SCHEDULES[spec.schedule](step, self.steps, spec.learning_rate)
-            loss, right = self.update(self.batch(train, chosen, step), rate)
+            loss, right = self.update(part, rate)
             if spec.ema:
                 follow(self.average, self.model, step, spec.ema)
             losses.append(loss)
             correct.append(right)
-            seen += len(chosen)
+            seen += part.batch
             if spec.stop_at_accuracy is not None and (index + 1) % check_every == 0:
                 reached = self.validate(validation, None) >= spec.stop_at_accuracy
                 if reached:

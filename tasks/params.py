@@ -5,16 +5,19 @@ As a command, `python -m tasks.params` checks the file and computes nothing.
 
 import math
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -24,7 +27,14 @@ from tasks import stage
 PARAMS = Path("params.yaml")
 
 # What the prediction tables call images that no variant has changed.
-_RESERVED = {"clean", "pgd_linf", "pgd_l2", "auto_attack_linf", "auto_attack_l2"}
+_RESERVED = {
+    "clean",
+    "pgd_linf",
+    "pgd_l2",
+    "pgd_spatial",
+    "auto_attack_linf",
+    "auto_attack_l2",
+}
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
 _SMALLEST_PRETRAINED = 64
 # What `ray.storage` has to be.
@@ -50,7 +60,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 # A number of images, a share of those there are, or null for all.
 Amount = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "spatial"]
 
 
 class _Section(BaseModel):
@@ -110,19 +120,41 @@ class Dataset(_Section):
     training: DatasetTraining
 
 
-class FgsmAttack(_Section):
-    kind: Literal["fgsm"]
+def _of_norm(norm: Norm, value: float, given: ValidationInfo) -> float:
+    """A value that has a meaning for one norm alone."""
+    found = given.data.get("norm", norm)
+    if value and found != norm:
+        raise ValueError(
+            f"{value:g} is not allowed with norm {found}; leave it out, or give norm {norm}"
+        )
+    return value
+
+
+class Threat(_Section):
     norm: Norm
     eps: NonNegative
+    smoothness: Annotated[NonNegative, AfterValidator(partial(_of_norm, "spatial"))] = 0.0
+
+
+class TrainingThreat(Threat):
+    at: Annotated[Count, AfterValidator(partial(_of_norm, "l2"))] | None = None
+
+
+class FgsmAttack(TrainingThreat):
+    kind: Literal["fgsm"]
     step_size: Positive = 1.0
     random_start: bool = False
 
 
-class PgdAttack(_Section):
+class PgdAttack(TrainingThreat):
     kind: Literal["pgd"]
-    norm: Norm
-    eps: NonNegative
     step_size: Positive
+
+
+class FreeAttack(TrainingThreat):
+    kind: Literal["free"]
+    norm: Literal["linf", "l2"]
+    replays: Count
 
 
 class CrossEntropyLoss(_Section):
@@ -138,7 +170,9 @@ class Method(_Section):
     learning_rate: Positive
     momentum: Annotated[Number, Field(ge=0, lt=1)]
     weight_decay: NonNegative
-    attack: Annotated[FgsmAttack | PgdAttack, Field(discriminator="kind")] | None = None
+    attack: Annotated[FgsmAttack | PgdAttack | FreeAttack, Field(discriminator="kind")] | None = (
+        None
+    )
     loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
         kind="cross_entropy"
     )
@@ -193,9 +227,7 @@ Variant = Annotated[
 ]
 
 
-class Robustness(_Section):
-    norm: Norm
-    eps: NonNegative
+class Robustness(Threat):
     step_size: Positive
     steps: Count
 

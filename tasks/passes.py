@@ -41,8 +41,9 @@ class Passes:
 
 def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
     """All epochs of a training, with their validation; a control may need fewer."""
-    step = Passes(update=1)
-    if spec.attack is not None:
+    step = Passes(update=spec.updates_per_batch)
+    # The attack of free training costs no pass of its own.
+    if spec.attack is not None and spec.replays is None:
         step += Passes(attack=spec.attack.steps)
     if isinstance(spec.loss, Trades):
         # Its loss and its attack look at the clean images too.

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +21,9 @@ import ray
 import torch
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
-import atcore.attacks
+import atcore.attacks.pgd
+import atcore.attacks.spatial
+import atcore.attacks.threats
 import atcore.folding
 import atcore.losses
 import atcore.models
@@ -54,7 +57,9 @@ _LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 _ATTEMPTS = 3
 _CODE = (
     atcore.training,
-    atcore.attacks,
+    atcore.attacks.pgd,
+    atcore.attacks.spatial,
+    atcore.attacks.threats,
     atcore.folding,
     atcore.losses,
     atcore.models,
@@ -91,22 +96,25 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
     Missing are the weights that it starts from and the accuracy that a control stops at.
     """
     chosen, data = settings.method[method], settings.dataset[dataset].training
+    image_size = settings.dataset[dataset].image_size
+    replays = chosen.attack.replays if isinstance(chosen.attack, params.FreeAttack) else None
     return TrainingSpec(
-        epochs=data.epochs,
+        epochs=math.ceil(data.epochs / (replays or 1)),
         batch_size=data.batch_size,
         learning_rate=chosen.learning_rate,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
-        attack=training_attack(chosen, data.attack_steps),
+        attack=training_attack(chosen, data.attack_steps, image_size),
         attack_mode=settings.training.attack_mode,
         eps_warmup=settings.training.eps_warmup,
-        validation_attack=validation_attack(chosen.attack, settings),
+        validation_attack=validation_attack(chosen, settings.training.validation_steps, image_size),
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
         stop_at_accuracy=None,
         seed=seed,
         workers=chosen.workers,
+        replays=replays,
         loss=loss(chosen),
         schedule=chosen.schedule,
         ema=chosen.ema,

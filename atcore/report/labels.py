@@ -25,13 +25,16 @@ _AXES = {
         ("pgd_l2", "auto_attack_l2"),
         "ε of the attack, L2 norm of pixels in [0, 1] (0: no attack)",
     ),
+    "pgd_spatial": "ε of the attack, largest shift along an axis, in pixels (0: no attack)",
 }
 _ATTACKS = {
     "pgd_linf": "PGD L∞",
     "pgd_l2": "PGD L2",
+    "pgd_spatial": "PGD flow",
     "auto_attack_linf": "AutoAttack L∞",
     "auto_attack_l2": "AutoAttack L2",
 }
+_UNITS = {"pgd_spatial": " px"}
 
 
 def eps(attack: str, level: float) -> str:
@@ -50,7 +53,7 @@ def strength(kind: str, level: float) -> str:
 def part(variant: str, kind: str, level: float) -> str:
     """Name of one variant or attack at one level: `saturated, p = 64`."""
     if kind in _ATTACKS:
-        return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}"
+        return f"{_ATTACKS[kind]}, ε = {eps(kind, level)}{_UNITS.get(kind, '')}"
     return f"{variant}, {strength(kind, level)}"
 
 

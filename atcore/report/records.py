@@ -19,7 +19,8 @@ class Record:
 
     Attributes:
         variant: `clean`, the name of a variant, or an attack.
-        level: 0 for clean images, the variant's level, or the attack's eps on the [0, 1] scale.
+        level: 0 for clean images, the variant's level, or the attack's eps: on the [0, 1] scale,
+            in pixels for `pgd_spatial`.
         measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
             `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error` or
             `error_consistency`.

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from atcore.attacks import L2, PGD, Linf, ThreatModel
+from atcore.attacks import L2, PGD, Linf, Spatial, ThreatModel
 from atcore.errors import UserError
+from atcore.folding import FoldedTwin
 from atcore.pixels import to_pixels
 
 with warnings.catch_warnings():
@@ -59,6 +60,11 @@ def random_images(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     x = (torch.rand(count, 3, 8, 8, generator=generator) * 1.6 - 0.3).clamp(0, 1)
     y = torch.randint(0, 4, (count,), generator=generator)
     return x, y, torch.randn(x.shape, generator=generator)
+
+
+def start_of(threat: ThreatModel, x: Tensor, noise: Tensor) -> Tensor:
+    """As much of the noise as a perturbation of x has entries."""
+    return noise[:, : threat.zero(x).shape[1]]
 
 
 def norms(threat: ThreatModel, delta: Tensor) -> Tensor:
@@ -201,11 +207,27 @@ def test_every_image_stays_in_the_ball_and_in_the_pixel_range(attack: PGD, seed:
         assert result.max() <= 1
 
 
+spatial_attacks = st.builds(
+    lambda eps, smoothness, relative_step, steps, random_start: PGD(
+        threat=Spatial(eps, smoothness=smoothness),
+        step_size=relative_step * eps,
+        steps=steps,
+        random_start=random_start,
+    ),
+    eps=st.floats(0, 2),
+    smoothness=st.sampled_from([0.0, 0.01]),
+    relative_step=st.floats(0, 3),
+    steps=st.integers(1, 4),
+    random_start=st.booleans(),
+)
+
+
 @settings(max_examples=40, deadline=None)
-@given(attack=attacks, seed=st.integers(0, 2**31))
+@given(attack=attacks | spatial_attacks, seed=st.integers(0, 2**31))
 def test_until_fooled_is_never_weaker_than_perturb(attack: PGD, seed: int) -> None:
     model = smooth_network()
     x, y, noise = random_images(8, seed)
+    noise = start_of(attack.threat, x, noise)
     last, first = attack.perturb(model, x, y, noise), attack.until_fooled(model, x, y, noise)
     fooled_by_last = model(last).argmax(1) != y
     fooled_by_first = model(first).argmax(1) != y
@@ -236,7 +258,7 @@ def test_until_fooled_keeps_a_misclassified_image_that_later_steps_lose() -> Non
 
 @settings(max_examples=25, deadline=None)
 @given(
-    norm=st.sampled_from([Linf, L2]),
+    norm=st.sampled_from([Linf, L2, Spatial]),
     step_size=st.floats(0, 2),
     random_start=st.booleans(),
     seed=st.integers(0, 2**31),
@@ -247,6 +269,7 @@ def test_a_ball_of_radius_zero_gives_the_image_back(
     model = smooth_network()
     x, y, noise = random_images(2, seed)
     attack = PGD(threat=norm(0.0), step_size=step_size, steps=2, random_start=random_start)
+    noise = start_of(attack.threat, x, noise)
     assert torch.equal(attack.perturb(model, x, y, noise), x)
     assert torch.equal(attack.until_fooled(model, x, y, noise), x)
 
@@ -254,12 +277,16 @@ def test_a_ball_of_radius_zero_gives_the_image_back(
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("trainable", [True, False], ids=["trainable", "frozen"])
 @pytest.mark.parametrize("form", ["perturb", "until_fooled"])
-def test_arguments_are_left_as_they_were(form: str, trainable: bool, training: bool) -> None:
+@pytest.mark.parametrize("threat", [Linf(0.1), Spatial(0.5, smoothness=0.01)], ids=repr)
+def test_arguments_are_left_as_they_were(
+    threat: ThreatModel, form: str, trainable: bool, training: bool
+) -> None:
     model = smooth_network().train(training).requires_grad_(trainable)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x, y, noise = random_images(4, 0)
+    noise = start_of(threat, x, noise)
     copies = x.clone(), y.clone(), noise.clone()
-    result = getattr(PGD(threat=Linf(0.1), step_size=0.05, steps=2), form)(model, x, y, noise)
+    result = getattr(PGD(threat=threat, step_size=0.05, steps=2), form)(model, x, y, noise)
     assert all(torch.equal(a, b) for a, b in zip((x, y, noise), copies, strict=True))
     assert not x.requires_grad
     assert x.grad is None
@@ -276,6 +303,7 @@ def test_arguments_are_left_as_they_were(form: str, trainable: bool, training: b
 ATTACKS = [
     PGD(threat=Linf(0.1), step_size=0.03, steps=4),
     PGD(threat=L2(0.8), step_size=0.3, steps=4),
+    PGD(threat=Spatial(0.8, smoothness=0.002), step_size=0.2, steps=4),
 ]
 
 
@@ -284,6 +312,7 @@ ATTACKS = [
 def test_an_image_is_attacked_alike_in_any_company(form: str, attack: PGD) -> None:
     model = smooth_network()
     x, y, noise = random_images(12, 1)
+    noise = start_of(attack.threat, x, noise)
     whole = getattr(attack, form)(model, x, y, noise)
     parts = [
         getattr(attack, form)(model, x[part], y[part], noise[part])
@@ -299,6 +328,7 @@ def test_an_image_is_attacked_alike_in_any_company(form: str, attack: PGD) -> No
 def test_equal_noise_gives_equal_images_and_other_noise_does_not(attack: PGD) -> None:
     model = smooth_network()
     x, y, noise = random_images(4, 2)
+    noise = start_of(attack.threat, x, noise)
     first = attack.perturb(model, x, y, noise)
     assert torch.equal(attack.perturb(model, x, y, noise), first)
     assert not torch.equal(attack.perturb(model, x, y, noise.flip(0)), first)
@@ -354,6 +384,26 @@ class Victim:
 @pytest.fixture(scope="module")
 def victim() -> Victim:
     return Victim()
+
+
+def test_the_spatial_attack_fools_more_than_random_flows(victim: Victim) -> None:
+    x, y, noise = victim.x[:100], victim.y[:100], victim.noise[:100, :2]
+    threat = Spatial(0.5)
+    attack = PGD(threat=threat, step_size=0.25, steps=3)
+
+    def accuracy(images: Tensor) -> float:
+        return (victim.network(images).argmax(1) == y).float().mean().item()
+
+    random = accuracy(threat.apply(x, threat.sample(noise)))
+    perturbed = accuracy(attack.perturb(victim.network, x, y, noise))
+    assert perturbed < min(accuracy(x), random) - 0.3
+    assert accuracy(attack.until_fooled(victim.network, x, y, noise)) <= perturbed
+    # On the folded network in bf16, as in training, it does the same.
+    twin = FoldedTwin(victim.network, torch.bfloat16).module
+    with torch.autocast("cpu", torch.bfloat16):
+        in_bf16 = attack.perturb(twin, x, y, noise)
+    assert in_bf16.dtype == torch.float32
+    assert accuracy(in_bf16) == pytest.approx(perturbed, abs=0.1)
 
 
 def _torchattacks(attack: PGD, victim: Victim) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from atcore.attacks import PGD, Linf
+from atcore.attacks import PGD, Linf, Spatial
 from atcore.evaluation import load_folded, predict, start_noise
 from atcore.images.table import ImageTable
 from atcore.models import ModelSpec, build, weights_to_bytes
@@ -27,9 +27,12 @@ def _network(classes: int) -> tuple[ModelSpec, bytes]:
 
 
 ATTACK = PGD(threat=Linf(8 / 255), step_size=2 / 255, steps=3)
+SPATIAL = PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=3)
 
 
-@pytest.mark.parametrize("attack", [None, ATTACK], ids=["clean", "attacked"])
+@pytest.mark.parametrize(
+    "attack", [None, ATTACK, SPATIAL], ids=["clean", "attacked", "attacked by moving pixels"]
+)
 def test_answers_do_not_depend_on_the_shards(attack: PGD | None) -> None:
     table, (spec, weights) = _table(12, 8), _network(8)
     model = load_folded(spec, weights, "cpu")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import Tensor, nn
 
@@ -19,9 +20,11 @@ from atcore.pixels import to_pixels
 from atcore.training import (
     Progress,
     Split,
+    Training,
     TrainingDivergedError,
     TrainingSpec,
     follow,
+    torch_rng,
     train,
     trained_weights,
 )
@@ -61,6 +64,7 @@ def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
             {"loss": Trades(beta=6), "attack": TRADES_ATTACK, "precision": "bf16"},
             id="trades in bf16",
         ),
+        pytest.param({"replays": 2}, id="free"),
         pytest.param({"ema": 0.9}, id="ema"),
         pytest.param({"ema": 0.9, "keep": "best_robust"}, id="best average"),
         pytest.param({"attack": None, "validation_attack": None}, id="standard"),
@@ -265,6 +269,73 @@ def test_the_best_robust_epoch_needs_a_validation_attack() -> None:
 def test_options_change_what_is_trained(changes: dict[str, Any]) -> None:
     spec = training_spec(epochs=1)
     assert weights(run(replace(spec, **changes))[-1]) != weights(run(spec)[-1])
+
+
+# --- free adversarial training --------------------------------------------------------------------
+
+FREE = replace(ATTACK, step_size=ATTACK.threat.eps, steps=1, random_start=False)
+
+
+def by_the_paper(spec: TrainingSpec) -> nn.Module:
+    """Shafahi et al. 2019, algorithm 1, on 100 images in batches of 32, the last one apart."""
+    state = Training(spec, model_spec(TRAIN), 100, torch.device("cpu"))
+    model, eps = state.model.train(), FREE.threat.eps
+    for epoch in range(1, spec.epochs + 1):
+        delta = torch.zeros(32, 3, 32, 32)
+        order = torch.randperm(100, generator=torch_rng(spec.seed, "train/order", epoch))
+        for chosen in order.split(32):
+            x, y = to_pixels(TRAIN.images[chosen]), TRAIN.labels[chosen]
+            if len(x) < 32:
+                delta = torch.zeros_like(x)
+            for _ in range(spec.replays or 1):
+                delta = (x + delta).clamp(0, 1) - x
+                attacked = (x + delta).requires_grad_()
+                state.optimizer.zero_grad()
+                F.cross_entropy(model(attacked), y).backward()
+                state.optimizer.step()
+                assert attacked.grad is not None
+                delta = (delta + eps * attacked.grad.sign()).clamp(-eps, eps)
+    return model
+
+
+@pytest.mark.parametrize("replays", [1, 3])
+def test_free_training_is_that_of_the_paper(replays: int) -> None:
+    spec = training_spec(epochs=2, schedule="constant", attack=FREE, replays=replays)
+    ours = trained_weights(run(spec)[-1].checkpoint, model_spec(TRAIN))
+    for parameter, expected in zip(ours.parameters(), by_the_paper(spec).parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_free_training_with_one_replay_and_no_attack_is_standard_training() -> None:
+    free = replace(FREE, threat=Linf(0.0))
+    spec = training_spec(epochs=2)
+    assert weights(run(replace(spec, attack=free, replays=1))[-1]) == weights(run(spec)[-1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [({}, 4), ({"replays": 3}, 12), ({"attack": replace(FREE, steps=2), "replays": None}, 12)],
+    ids=["standard", "free", "pgd of two steps"],
+)
+def test_a_replay_costs_one_backward_pass(changes: dict[str, Any], passes: int) -> None:
+    # 100 images in batches of 32: four batches, each of 1, of 3, and of 2 + 1 passes.
+    spec = replace(training_spec(epochs=1, attack=FREE if changes else None), **changes)
+    state = Training(spec, model_spec(TRAIN), 100, torch.device("cpu"))
+    gradients: list[Tensor] = []
+
+    def count(_module: nn.Module, _images: object, logits: Tensor) -> None:
+        if logits.requires_grad:
+            logits.register_hook(gradients.append)
+
+    for network in (state.model, state.twin.module):
+        network.register_forward_hook(count)
+    state.epoch(1, TRAIN, VALIDATION)
+    assert len(gradients) == passes
+
+
+def test_replays_need_an_attack() -> None:
+    with pytest.raises(UserError, match=r"^replays: 2 is not allowed without an attack"):
+        training_spec(replays=2)
 
 
 # --- bad ends -----------------------------------------------------------------------------------

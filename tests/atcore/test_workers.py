@@ -36,6 +36,12 @@ SPEC = training_spec(
 TRADES: dict[str, Any] = {"loss": Trades(beta=6), "attack": replace(ATTACK, start_deviation=0.001)}
 
 
+FREE: dict[str, Any] = {
+    "attack": replace(ATTACK, step_size=ATTACK.threat.eps, steps=1, random_start=False),
+    "replays": 2,
+}
+
+
 # --- shares ---------------------------------------------------------------------------------------
 
 
@@ -69,14 +75,15 @@ def together(count: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
 
 
 def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tensor], float, int]:
-    """Weights, summed loss and right answers after one attacked step on the first images.
+    """Weights, summed loss and right answers after the steps on one batch of the first images.
 
     Batch normalisation, whose statistics are those of one worker's part, is left in eval mode.
     """
     run = Training(spec, model_spec(TRAIN), images, torch.device("cpu"), rank)
     run.model.eval()
     step = run.steps - 1  # past the warm-up of eps
-    loss, right = run.update(run.batch(TRAIN, torch.arange(images), step), rate=0.1)
+    for part in run.parts(TRAIN, torch.arange(images), step):
+        loss, right = run.update(part, rate=0.1)
     run.workers.sum([loss])
     run.workers.sum([right])
     return run.model.state_dict(), loss.item(), int(right)
@@ -88,6 +95,7 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
         pytest.param(7, {}, id="unequal"),
         pytest.param(1, {}, id="one image"),
         pytest.param(7, TRADES, id="trades"),
+        pytest.param(7, FREE, id="free"),
     ],
 )
 def test_a_step_of_two_workers_is_the_step_of_one(
@@ -125,7 +133,9 @@ def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {**TRADES, "ema": 0.9, "keep": "best_robust"}], ids=["pgd", "trades"]
+    "changes",
+    [{}, {**TRADES, "ema": 0.9, "keep": "best_robust"}, FREE],
+    ids=["pgd", "trades", "free"],
 )
 def test_workers_agree_on_weights_history_and_end_also_after_an_interruption(
     tmp_path: Path, changes: dict[str, Any]

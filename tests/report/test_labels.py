@@ -17,6 +17,7 @@ from atcore.report import labels
         ("low_pass", 8, "mine, up to 8 cycles"),
         ("high_pass", 2.5, "mine, above 2.5 cycles"),
         ("pgd_linf", 8 / 255, "PGD L∞, ε = 8/255"),
+        ("pgd_spatial", 1.0, "PGD flow, ε = 1 px"),
         ("auto_attack_linf", 8 / 255, "AutoAttack L∞, ε = 8/255"),
         ("auto_attack_l2", 0.5, "AutoAttack L2, ε = 0.5"),
     ],

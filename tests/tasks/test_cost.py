@@ -52,7 +52,9 @@ class Counter:
         return network
 
 
-@pytest.mark.parametrize("method", ["standard", "fgsm_8", "fast_8", "pgd_linf_8", "trades_8"])
+@pytest.mark.parametrize(
+    "method", ["standard", "fgsm_8", "fast_8", "pgd_linf_8", "trades_8", "free_8", "stadv"]
+)
 def test_passes_of_a_training_are_those_of_its_modules(method: str) -> None:
     spec = replace(training_spec(SETTINGS, "shapes", method, 0), epochs=2, batch_size=4, threads=1)
     model = ModelSpec("small", CLASSES, 8, (0.5,) * 3, (0.25,) * 3)

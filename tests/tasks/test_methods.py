@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from atcore.attacks import L2, PGD, Linf
+from atcore.attacks import L2, PGD, Linf, Spatial
 from atcore.errors import UserError
 from atcore.losses import CrossEntropy, Loss, Trades
-from tasks.attacks import training_attack
-from tasks.params import load
+from tasks.attacks import evaluation_attack, training_attack, validation_attack
+from tasks.params import Robustness, load
 from tasks.train import loss, pretrained
 
 SETTINGS = load(Path(__file__).parents[2] / "params.yaml")
@@ -25,10 +25,42 @@ EPS = 8 / 255
         ("pgd_linf_8", PGD(threat=Linf(EPS), step_size=0.5 * EPS, steps=3)),
         ("trades_8", PGD(threat=Linf(EPS), step_size=EPS / 2, steps=3, start_deviation=0.001)),
         ("pgd_l2", PGD(threat=L2(1.5), step_size=0.75, steps=3)),
+        ("free_8", PGD(threat=Linf(EPS), step_size=EPS, steps=1, random_start=False)),
+        ("stadv", PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=3)),
     ],
 )
 def test_the_attack_of_a_method(method: str, attack: PGD | None) -> None:
-    assert training_attack(METHODS[method], steps=3) == attack
+    assert training_attack(METHODS[method], steps=3, image_size=32) == attack
+
+
+@pytest.mark.parametrize(
+    ("method", "image_size", "eps"),
+    [
+        ("pgd_l2_4", 224, 4.0),
+        ("pgd_l2_4", 64, 8 / 7),
+        ("pgd_l2_12", 32, 12 / 7),
+        ("pgd_l2", 224, 1.5),
+    ],
+)
+def test_an_l2_radius_follows_the_side_where_it_is_given_at_one(
+    method: str, image_size: int, eps: float
+) -> None:
+    attacks = (
+        training_attack(METHODS[method], 3, image_size),
+        validation_attack(METHODS[method], 5, image_size),
+    )
+    for attack, step in zip(attacks, (0.5, 0.5), strict=True):  # validation: 2.5 over 5 steps
+        assert attack is not None
+        assert isinstance(attack.threat, L2)
+        assert attack.threat.eps == pytest.approx(eps)
+        assert attack.step_size == pytest.approx(step * eps)
+
+
+def test_the_spatial_attack_of_the_evaluation() -> None:
+    chosen = Robustness(norm="spatial", eps=2, step_size=0.5, steps=20, smoothness=0.01)
+    assert evaluation_attack(chosen) == PGD(
+        threat=Spatial(2, smoothness=0.01), step_size=0.5, steps=20
+    )
 
 
 @pytest.mark.parametrize(

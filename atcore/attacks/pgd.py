@@ -1,75 +1,13 @@
-"""Gradient attacks on pixels in [0, 1]. One PGD; the norm of the threat model is the seam.
+"""Projected gradient ascent in any threat model."""
 
-eps and step size are in pixel units of the [0, 1] scale (8/255 for L-infinity, 0.5 for L2).
-"""
-
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from atcore.attacks.threats import ThreatModel
 from atcore.errors import UserError
-
-
-def _norms(delta: Tensor) -> Tensor:
-    """L2 norm of each image, N x 1 x 1 x 1, kept away from zero so that it can divide."""
-    return delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-
-
-@dataclass(frozen=True)
-class ThreatModel(ABC):
-    """The set of perturbations an attacker may choose from: a ball of radius eps around 0."""
-
-    eps: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eps < float("inf"):
-            raise UserError(f"eps: {self.eps} is not allowed; give a finite number >= 0")
-
-    @abstractmethod
-    def step(self, gradient: Tensor, size: float) -> Tensor:
-        """The move of length `size` that increases the loss most."""
-
-    @abstractmethod
-    def project(self, delta: Tensor) -> Tensor:
-        """The nearest perturbation inside the ball."""
-
-    @abstractmethod
-    def sample(self, noise: Tensor) -> Tensor:
-        """Turn standard normal noise (N x C x H x W) into a random point of the ball."""
-
-
-@dataclass(frozen=True)
-class Linf(ThreatModel):
-    """max |delta| <= eps."""
-
-    def step(self, gradient: Tensor, size: float) -> Tensor:
-        return size * gradient.sign()
-
-    def project(self, delta: Tensor) -> Tensor:
-        return delta.clamp(-self.eps, self.eps)
-
-    def sample(self, noise: Tensor) -> Tensor:
-        # erf maps a normal to a uniform distribution on (-1, 1).
-        return self.eps * torch.erf(noise / 2**0.5)
-
-
-@dataclass(frozen=True)
-class L2(ThreatModel):
-    """||delta||_2 <= eps, over all pixels and channels of an image."""
-
-    def step(self, gradient: Tensor, size: float) -> Tensor:
-        return gradient * (size / _norms(gradient))
-
-    def project(self, delta: Tensor) -> Tensor:
-        return delta * (self.eps / _norms(delta)).clamp_max(1)
-
-    def sample(self, noise: Tensor) -> Tensor:
-        # In many dimensions nearly all of a ball lies at its surface, where every step would only
-        # be projected back; half of the radius leaves the first steps room.
-        return noise * (0.5 * self.eps / _norms(noise))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +18,11 @@ class PGD:
     1.25 eps from a random start, "fast" FGSM (Wong et al. 2020, arXiv 2001.03994, algorithm 3).
 
     Attributes:
-        threat: the ball that delta stays in.
+        threat: what is perturbed, and the ball that the perturbation stays in.
         step_size: length of one step, in the units of eps.
         steps: number of gradient steps, at least 1.
         random_start: begin at a random point of the ball instead of at 0.
-        start_deviation: a random start is Gaussian with this standard deviation per pixel instead
+        start_deviation: a random start is Gaussian with this standard deviation per entry instead
             (0.001 in TRADES), projected to the ball.
     """
 
@@ -107,19 +45,18 @@ class PGD:
 
     def _start(self, x: Tensor, noise: Tensor | None) -> Tensor:
         if not self.random_start:
-            return torch.zeros_like(x)
+            return self.threat.zero(x)
         if noise is None:
             raise ValueError("a random start needs noise")
         if self.start_deviation is None:
             delta = self.threat.sample(noise)
         else:
             delta = self.threat.project(self.start_deviation * noise)
-        return (x + delta).clamp(0, 1) - x
+        return self.threat.valid(x, delta)
 
-    def _ascend(self, x: Tensor, delta: Tensor, gradient: Tensor) -> Tensor:
-        delta = self.threat.project(delta + self.threat.step(gradient, self.step_size))
-        # Clipping to the pixel range moves every pixel towards x, so the norm cannot grow.
-        return (x + delta).clamp(0, 1) - x
+    def step(self, delta: Tensor, gradient: Tensor) -> Tensor:
+        """The perturbation one step up the gradient of the objective, projected to the ball."""
+        return self.threat.project(delta + self.threat.step(gradient, self.step_size))
 
     def perturb(
         self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None
@@ -130,18 +67,20 @@ class PGD:
             model: maps N x C x H x W in [0, 1] to logits; its mode and weights stay as they are.
             x: float32 images in [0, 1].
             y: labels (int64, N), or probabilities of the classes (float32, N x classes).
-            noise: standard normal, shaped like x; needed for a random start.
+            noise: standard normal, shaped like a perturbation (`threat.zero(x)`); needed for a
+                random start.
 
         Returns:
-            float32 images in [0, 1] within eps of x, detached.
+            float32 images in [0, 1] within the threat model's reach of x, detached.
         """
         delta = self._start(x, noise)
         for _ in range(self.steps):
             delta.requires_grad_()
-            loss = F.cross_entropy(model(x + delta).float(), y, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, delta)
-            delta = self._ascend(x, delta.detach(), gradient)
-        return x + delta
+            logits = model(self.threat.apply(x, delta)).float()
+            loss = F.cross_entropy(logits, y, reduction="sum")
+            (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
+            delta = self.threat.valid(x, self.step(delta.detach(), gradient))
+        return self.threat.apply(x, delta)
 
     def until_fooled(
         self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None
@@ -154,18 +93,19 @@ class PGD:
         Arguments and result are those of `perturb`, but y has to be labels.
         """
         delta = self._start(x, noise)
-        result = x + delta
+        result = torch.empty_like(x)
         standing = torch.arange(len(x), device=x.device)
         for step in range(self.steps + 1):
             images, labels = x[standing], y[standing]
-            result[standing] = images + delta
             delta.requires_grad_()
-            logits = model(images + delta).float()
+            attacked = self.threat.apply(images, delta)
+            result[standing] = attacked.detach()
+            logits = model(attacked).float()
             correct = logits.argmax(1) == labels
             if step == self.steps or not correct.any():
                 break
             loss = F.cross_entropy(logits, labels, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, delta)
-            delta = self._ascend(images, delta.detach(), gradient)[correct]
+            (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
+            delta = self.threat.valid(images, self.step(delta.detach(), gradient))[correct]
             standing = standing[correct]
         return result

@@ -1,0 +1,96 @@
+"""Threat models: what a perturbation is, how it changes an image, and how large it may be.
+
+A perturbation is a tensor whose first axis counts the images, so that one attack does for all of
+them. Those of this module are added to the pixels; `atcore.attacks.spatial` moves them.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atcore.errors import UserError
+
+
+def _norms(delta: Tensor) -> Tensor:
+    """L2 norm of each image, N x 1 x 1 x 1, kept away from zero so that it can divide."""
+    return delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class ThreatModel(ABC):
+    """The set of perturbations an attacker may choose from: a ball of radius eps around 0.
+
+    Here a perturbation is added to the pixels: float32, shaped like the images, and eps is on the
+    [0, 1] scale of the pixels (8/255 for L-infinity, 0.5 for L2).
+    """
+
+    eps: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps < float("inf"):
+            raise UserError(f"eps: {self.eps} is not allowed; give a finite number >= 0")
+
+    @abstractmethod
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        """The move of length `size` that increases the loss most."""
+
+    @abstractmethod
+    def project(self, delta: Tensor) -> Tensor:
+        """The nearest perturbation inside the ball."""
+
+    @abstractmethod
+    def sample(self, noise: Tensor) -> Tensor:
+        """Turn standard normal noise, shaped like a perturbation, into a random point of the ball.
+
+        The point of an image depends on the noise of that image alone.
+        """
+
+    def zero(self, x: Tensor) -> Tensor:
+        """The perturbation of images x (float32, N x C x H x W) that changes nothing."""
+        return torch.zeros_like(x)
+
+    def apply(self, x: Tensor, delta: Tensor) -> Tensor:
+        """The perturbed images, float32 in [0, 1] if delta is valid; differentiable in delta."""
+        return x + delta
+
+    def valid(self, x: Tensor, delta: Tensor) -> Tensor:
+        """A perturbation no larger than delta that keeps every pixel in [0, 1]."""
+        # Clipping to the pixel range moves every pixel towards x, so the norm cannot grow.
+        return (x + delta).clamp(0, 1) - x
+
+    def objective(self, loss: Tensor, delta: Tensor) -> Tensor:  # noqa: ARG002
+        """What the attacker maximises, given the loss summed over the images."""
+        return loss
+
+
+@dataclass(frozen=True)
+class Linf(ThreatModel):
+    """max |delta| <= eps."""
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        return size * gradient.sign()
+
+    def project(self, delta: Tensor) -> Tensor:
+        return delta.clamp(-self.eps, self.eps)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        # erf maps a normal to a uniform distribution on (-1, 1).
+        return self.eps * torch.erf(noise / 2**0.5)
+
+
+@dataclass(frozen=True)
+class L2(ThreatModel):
+    """||delta||_2 <= eps, over all pixels and channels of an image."""
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        return gradient * (size / _norms(gradient))
+
+    def project(self, delta: Tensor) -> Tensor:
+        return delta * (self.eps / _norms(delta)).clamp_max(1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        # In many dimensions nearly all of a ball lies at its surface, where every step would only
+        # be projected back; half of the radius leaves the first steps room.
+        return noise * (0.5 * self.eps / _norms(noise))

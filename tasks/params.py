@@ -264,8 +264,6 @@ class Params(_Section):
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         self._require_selectable("run", self.run)
-        for name, selection in self.paper.items():
-            self._require_selectable(f"paper.{name}", selection)
         for seed in self.run.seeds:
             if self.run.seeds.count(seed) > 1:
                 raise ValueError(f"run.seeds: {seed} is named twice")
@@ -359,8 +357,16 @@ class Params(_Section):
         return [(name, level) for name in self.run.variants for level in self.variant[name].levels]
 
     def of_paper(self, name: str) -> Self:
-        """The same with the selection that `paper` has under a name."""
+        """The same with the selection that `paper` has under a name.
+
+        Raises:
+            UserError: there is none, or it names something unknown.
+        """
         self.require(paper=name)
+        try:
+            self._require_selectable(f"paper.{name}", self.paper[name])
+        except ValueError as error:
+            raise UserError(f"{PARAMS}: {error}") from error
         run = self.run.model_copy(update=dict(self.paper[name]))
         return self.model_copy(update={"run": run})
 

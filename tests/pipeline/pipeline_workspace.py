@@ -42,7 +42,14 @@ SMALL: dict[str, Any] = {
     "training.eps_warmup": 1,
     "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": "2/255", "steps": 2}],
     "salience.images": 2,
+    "salience.measured": {
+        "gradient": 20,
+        "smoothgrad": 2,
+        "integrated_gradients": 12,
+        "grad_cam": 20,
+    },
     "salience.smooth_samples": 4,
+    "salience.integration_steps": 2,
 }
 MODELS = ("standard", "underfit", "fgsm_8", "pgd_linf_8")
 # What has to be equal byte for byte wherever and however often it is computed.
@@ -52,6 +59,7 @@ REPRODUCIBLE = (
     "models/**/model.safetensors",
     "predictions/**/*.parquet",
     "salience/**/maps.safetensors",
+    "salience/**/measures.parquet",
 )
 # What Ray's client logs before it can be told to be quiet, once per try to connect.
 _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")

@@ -100,8 +100,9 @@ def stages(
         found[f"variants@{dataset}-{name}"] = Stage([prepare], spread(work), count * n.test * image)
     variants = [f"variants@{dataset}-{name}" for name in run.variants]
     answers = (rows + len(settings.evaluate.robustness)) * n.test * _BYTES_PER_ANSWER
-    # uint8 images, and two float32 maps of one channel.
-    maps = rows * settings.salience.images * image * (1 + 2 * 4 / 3)
+    # uint8 images, and float32 maps of one channel.
+    kinds = len(settings.salience.measured)
+    maps = rows * settings.salience.images * image * (1 + kinds * 4 / 3)
     look = evaluation_passes(settings, n.test).seconds(took.evaluation)
     explain = salience_passes(settings).seconds(took.evaluation)
     for seed in run.seeds:

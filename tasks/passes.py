@@ -72,7 +72,9 @@ def evaluation_passes(settings: Params, images: int) -> Passes:
 
 
 def salience_passes(settings: Params) -> Passes:
-    """Grad, SmoothGrad and an answer for every image shown, clean and of every variant."""
-    own = settings.salience
-    shown = own.images * (1 + len(settings.variant_levels))
-    return Passes(attack=1 + own.smooth_samples, forward=1) * shown
+    """Maps of a network on every row (clean and each variant), and of an untrained one on clean."""
+    own, rows = settings.salience, 1 + len(settings.variant_levels)
+    each = {"smoothgrad": own.smooth_samples, "integrated_gradients": own.integration_steps}
+    gradients = sum(count * each.get(kind, 1) for kind, count in own.measured.items())
+    answers = max(own.measured.values()) * rows
+    return Passes(attack=gradients * (rows + 1), forward=answers)

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from atcore.attacks import PGD
 from atcore.evaluation import predict
+from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec
-from atcore.salience import explain
+from atcore.models import ModelSpec, build
+from atcore.salience.explain import Row, explain
+from atcore.salience.maps import MapSettings
 from atcore.training import Split, Training
 from flows import paper
 from tasks.attacks import evaluation_attack
@@ -102,20 +104,27 @@ def test_passes_of_an_evaluation_are_those_of_a_network_that_no_attack_fools() -
 
 
 def test_passes_of_salience() -> None:
+    own = SETTINGS.salience.model_copy(
+        update={
+            "measured": {"gradient": 4, "smoothgrad": 2, "integrated_gradients": 3, "grad_cam": 4},
+            "smooth_samples": 5,
+        }
+    )
+    settings = SETTINGS.model_copy(update={"salience": own})
+    spec = ModelSpec("small", CLASSES, 8, (0.5,) * 3, (0.25,) * 3)
     counter = Counter()
-    network = counter.watch(Unmoved())
-    own, shown = SETTINGS.salience, images(SETTINGS.salience.images)
-    for _ in range(1 + len(SETTINGS.variant_levels)):
-        explain(
-            network,
-            shown.images,
-            shown.labels,
-            samples=own.smooth_samples,
-            noise=own.smooth_noise,
-            seed=0,
-            device="cpu",
-        )
-    assert counter.seen == salience_passes(SETTINGS)
+    # Also Grad-CAM's gradient, which is that of a layer, comes from images that ask for theirs.
+    networks = [counter.watch(FoldedTwin(build(spec)).module) for _ in range(2)]
+    rows = [Row("x", level, moved=False) for level in range(1 + len(settings.variant_levels))]
+    explain(
+        *networks,
+        rows,
+        [images(4)] * len(rows),
+        own.measured,
+        MapSettings(5, own.smooth_noise, own.integration_steps, (0.5,) * 3, 0),
+        "cpu",
+    )
+    assert counter.seen == salience_passes(settings)
 
 
 TOOK = Seconds(

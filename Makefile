@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 # Stages are run by DVC as `python -m tasks.<stage>`; they must find this environment's python.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: install repro flow test lint types clean
+.PHONY: install repro flow download paper paper-dry test lint types clean
 
 install: $(INSTALLED)
 
@@ -21,6 +21,17 @@ repro: install
 
 flow: install
 	@$(IN_VENV) python -m flows.demo
+
+# DATASET: cifar10_archive, tiny_imagenet or caltech256
+download: install
+	@$(IN_VENV) python -m tasks.download "$(DATASET)"
+
+# DATASET: cifar10, tiny_imagenet or caltech256
+paper: install
+	@$(IN_VENV) python -m flows.paper "$(DATASET)"
+
+paper-dry: install
+	@$(IN_VENV) python -m flows.paper "$(DATASET)" --dry
 
 test: lint types
 	GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest

@@ -47,12 +47,12 @@ def _demo(arguments: list[str], home: Path) -> int:
         return status
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     exit_on(signal.SIGTERM)
     home = Path(".prefect").resolve()
     home.mkdir(exist_ok=True)
     try:
-        return _demo(sys.argv[1:], home)
+        return _demo(arguments, home)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -61,4 +61,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -79,13 +79,16 @@ class _Section(BaseModel):
         return section
 
 
-class Run(_Section):
+class Selection(_Section):
     datasets: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     controls: list[str]
     variants: list[str]
     transferred: list[str] = []
     stylizers: list[str] = []
+
+
+class Run(Selection):
     seed: Annotated[int, Field(ge=0)]
     # Strict: they are names too, of stages and files, where 1.0 is not 1.
     seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
@@ -120,7 +123,7 @@ class DatasetTraining(_Section):
 
 
 class Dataset(_Section):
-    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "folder"]
+    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "caltech256", "folder"]
     image_size: Annotated[int, Field(ge=8)]
     images: Images
     allow_unreadable: Annotated[int, Field(ge=0)]
@@ -301,6 +304,7 @@ class Salience(_Section):
 
 class Params(_Section):
     run: Run
+    paper: dict[str, Selection]
     dataset: dict[str, Dataset]
     method: dict[str, Method]
     training: Training
@@ -313,20 +317,7 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
-            ("run.datasets", self.run.datasets, self.dataset),
-            ("run.methods", self.run.methods, self.method),
-            ("run.controls", self.run.controls, self.method),
-            ("run.variants", self.run.variants, self.variant),
-            ("run.transferred", self.run.transferred, self.variant),
-            ("run.stylizers", self.run.stylizers, self.stylizer),
-        ]
-        for key, names, catalogue in catalogues:
-            for name in names:
-                if name not in catalogue:
-                    raise ValueError(f"{key}: {name!r} is unknown; allowed: {', '.join(catalogue)}")
-                if names.count(name) > 1:
-                    raise ValueError(f"{key}: {name!r} is named twice")
+        self._require_selectable("run", self.run)
         for seed in self.run.seeds:
             if self.run.seeds.count(seed) > 1:
                 raise ValueError(f"run.seeds: {seed} is named twice")
@@ -334,17 +325,36 @@ class Params(_Section):
             raise ValueError(
                 f"variant.{name}: the name is taken by the predictions; choose another"
             )
-        for name in self.run.methods:
+        return self
+
+    def _require_selectable(self, section: str, selection: Selection) -> None:
+        catalogues: list[tuple[str, list[str], dict[str, Any]]] = [
+            ("datasets", selection.datasets, self.dataset),
+            ("methods", selection.methods, self.method),
+            ("controls", selection.controls, self.method),
+            ("variants", selection.variants, self.variant),
+            ("transferred", selection.transferred, self.variant),
+            ("stylizers", selection.stylizers, self.stylizer),
+        ]
+        for key, names, catalogue in catalogues:
+            for name in names:
+                if name not in catalogue:
+                    allowed = ", ".join(catalogue)
+                    raise ValueError(f"{section}.{key}: {name!r} is unknown; allowed: {allowed}")
+                if names.count(name) > 1:
+                    raise ValueError(f"{section}.{key}: {name!r} is named twice")
+        for name in selection.methods:
             if self.method[name].stop_at is not None:
-                raise ValueError(f"run.methods: {name!r} has stop_at; name it in run.controls")
-        for name in self.run.controls:
+                raise ValueError(
+                    f"{section}.methods: {name!r} has stop_at; name it in {section}.controls"
+                )
+        for name in selection.controls:
             reference = self.method[name].stop_at
-            if reference not in self.run.methods:
+            if reference not in selection.methods:
                 raise ValueError(
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
-                    f"name one of run.methods: {', '.join(self.run.methods)}"
+                    f"name one of {section}.methods: {', '.join(selection.methods)}"
                 )
-        return self
 
     @model_validator(mode="after")
     def _transfers_exist(self) -> Self:
@@ -458,6 +468,20 @@ class Params(_Section):
         if isinstance(chosen, Stylized | CueConflict) and chosen.transfer != FILTERED:
             return chosen.transfer
         return None
+
+    def of_paper(self, name: str) -> Self:
+        """The same with the selection that `paper` has under a name.
+
+        Raises:
+            UserError: there is none, or it names something unknown.
+        """
+        self.require(paper=name)
+        try:
+            self._require_selectable(f"paper.{name}", self.paper[name])
+        except ValueError as error:
+            raise UserError(f"{PARAMS}: {error}") from error
+        run = self.run.model_copy(update=dict(self.paper[name]))
+        return self.model_copy(update={"run": run})
 
     def require(self, **names: str) -> None:
         """Check names from the command line against the catalogues, as in `dataset="shapes"`.

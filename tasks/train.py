@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -83,14 +83,13 @@ def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
         ) from error
 
 
-def _training_spec(
-    settings: params.Params, dataset: str, method: str, seed: int, start: Pretrained | None
-) -> TrainingSpec:
+def training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
+    """How a method trains on a dataset, apart from what is read from elsewhere.
+
+    Missing are the weights that it starts from and the accuracy that a control stops at.
+    """
     chosen, data = settings.method[method], settings.dataset[dataset].training
     image_size = settings.dataset[dataset].image_size
-    target = None
-    if chosen.stop_at is not None:
-        target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
     replays = chosen.attack.replays if isinstance(chosen.attack, params.FreeAttack) else None
     return TrainingSpec(
         epochs=math.ceil(data.epochs / (replays or 1)),
@@ -105,7 +104,7 @@ def _training_spec(
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
-        stop_at_accuracy=target,
+        stop_at_accuracy=None,
         seed=seed,
         workers=chosen.workers,
         replays=replays,
@@ -113,7 +112,6 @@ def _training_spec(
         schedule=chosen.schedule,
         ema=chosen.ema,
         keep=chosen.keep,
-        start=start,
     )
 
 
@@ -191,7 +189,11 @@ def main(dataset: str, method: str, number: str) -> None:
         mean=mean,
         std=std,
     )
-    spec = _training_spec(settings, dataset, method, seed, start)
+    spec = replace(training_spec(settings, dataset, method, seed), start=start)
+    reference = settings.method[method].stop_at
+    if reference is not None:
+        target = trained.validation_accuracy(dataset, reference, seed)
+        spec = replace(spec, stop_at_accuracy=target)
     name = run_name((spec, model), files, _CODE)
     with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0

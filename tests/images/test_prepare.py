@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,35 @@ def test_a_class_of_unreadable_images_is_rejected() -> None:
     with pytest.raises(UserError, match=r"dataset\.my_folder\.images\.train: class 'b' has no"):
         prepare.main("my_folder")
     assert not Path("data/my_folder").exists()
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_caltech256_archive_is_read_as_it_is() -> None:
+    """With what is no image in it, a grey image, and a fifth of each class held out."""
+    classes = ("056.dog", "198.spider", "257.clutter")
+    files = {"056.dog/greg/vision309/1.jpg": b"", "198.spider/RENAME2": b"mv 1.jpg 2.jpg"}
+    for label, name in enumerate(classes):
+        for number in range(1, 11):
+            data = image_bytes(100 * label + number)
+            files[f"{name}/{name[:3]}_{number:04d}.jpg"] = data
+    grey = io.BytesIO()
+    Image.fromarray(np.full((50, 40), 200, np.uint8)).save(grey, "JPEG")
+    files["257.clutter/257_0011.jpg"] = grey.getvalue()
+    Path("raw/caltech256").mkdir()
+    with tarfile.open("raw/caltech256/256_ObjectCategories.tar", "w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"256_ObjectCategories/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    configure("caltech256", (None, 0.1, 0.2))
+    prepare.main("caltech256")
+    tables, info = written("caltech256")
+    assert tuple(info["classes"]) == classes
+    assert info["image_size"] == 224
+    assert np.bincount(tables["test"].labels).tolist() == [2, 2, 2]
+    assert info["counts"] == {"train": 22, "validation": 3, "test": 6}
+    images = np.concatenate([part.images for part in tables.values()])
+    assert sum(bool((image == 200).all()) for image in images) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import hashlib
 import io
 import json
 import pickle
+import shutil
+import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -393,8 +396,15 @@ def test_real_tiny_imagenet(real_data: Path) -> None:
 # The original CIFAR-10 archive
 
 
-def test_original_cifar10_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small archive of the original's form; torchvision checks it by these sums instead."""
+def pack(archive: Path, root: Path, *members: str) -> None:
+    with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as tar:
+        for member in members:
+            tar.add(root / member, member)
+
+
+@pytest.fixture
+def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.uint8]:
+    """A small unpacked archive of the original's form, checked by its own sums; its images."""
     folder = tmp_path / CIFAR10.base_folder
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), np.uint8)
@@ -409,17 +419,91 @@ def test_original_cifar10_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(CIFAR10, "test_list", [written("test_batch", batch)])
     meta = written("batches.meta", {"label_names": ["airplane", "automobile"]})
     monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"filename": meta[0], "md5": meta[1]})
+    return pixels.transpose(0, 2, 3, 1)
 
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_original_cifar10_archive(packed: bool, cifar10: NDArray[np.uint8], tmp_path: Path) -> None:
+    place = tmp_path / CIFAR10.base_folder
+    if packed:
+        place = tmp_path / CIFAR10.filename
+        pack(place, tmp_path, CIFAR10.base_folder)
+        shutil.rmtree(tmp_path / CIFAR10.base_folder)
     source = load("cifar10", tmp_path)
     assert source.classes == ("airplane", "automobile")
     assert source.splits["train"].labels.tolist() == [1, 0]
-    assert source.splits["test"].names[1] == f"{tmp_path}: test image 1"
-    for data, wanted in zip(read_all(source, "test"), pixels.transpose(0, 2, 3, 1), strict=True):
+    assert source.splits["test"].names[1] == f"{place}: test image 1"
+    for data, wanted in zip(read_all(source, "test"), cifar10, strict=True):
         assert np.array_equal(decode(data, 32, "x"), wanted)
 
 
-def test_absent_or_other_cifar10_archive_is_rejected(tmp_path: Path) -> None:
-    (tmp_path / CIFAR10.filename).touch()
-    rejects("cifar10", tmp_path, f"{tmp_path}/cifar-10-batches-py: absent or not the original")
+@pytest.mark.usefixtures("cifar10")
+def test_another_cifar10_archive_is_rejected(tmp_path: Path) -> None:
+    place = tmp_path / CIFAR10.base_folder
+    (place / "test_batch").write_bytes(b"other")
+    rejects("cifar10", tmp_path, f"{place}: test_batch has md5 795f3202b17cb6bc3d4b771d8c6c9eaf, ")
+    (place / "test_batch").unlink()
+    rejects("cifar10", tmp_path, f"{place}: no test_batch in it; not the original")
     (tmp_path / "train.parquet").touch()
     rejects("cifar10", tmp_path, f"{tmp_path}/train.parquet: not expected here")
+
+
+# Caltech-256
+
+
+@pytest.fixture
+def caltech256(tmp_path: Path) -> Path:
+    """The unpacked archive in miniature, with what is no image in it."""
+    root = "256_ObjectCategories"
+    images = ("001.ak47/001_0001.jpg", "056.dog/056_0002.jpg", "056.dog/056_0001.jpg")
+    others = ("056.dog/greg/vision309/1.jpg", "198.spider/RENAME2")
+    more = ("198.spider/198_0001.jpg", "257.clutter/257_0001.jpg")
+    fill(tmp_path, *(f"{root}/{name}" for name in (*images, *others, *more)))
+    return tmp_path / root
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_original_caltech256_archive(packed: bool, caltech256: Path, tmp_path: Path) -> None:
+    place = tmp_path
+    if packed:
+        place = tmp_path / "256_ObjectCategories.tar"
+        pack(place, tmp_path, caltech256.name)
+        shutil.rmtree(caltech256)
+    source = load("caltech256", tmp_path)
+    assert source.classes == ("001.ak47", "056.dog", "198.spider", "257.clutter")
+    entries = source.splits["train"]
+    names = [name.removeprefix(f"{place}: ") for name in entries.names]
+    assert [name.rpartition("/")[2] for name in names] == [
+        *("001_0001.jpg", "056_0001.jpg", "056_0002.jpg", "198_0001.jpg", "257_0001.jpg")
+    ]
+    assert entries.labels.tolist() == [0, 1, 1, 2, 3]
+    assert read_all(source, "train") == [name.encode() for name in names]
+
+
+def test_damaged_caltech256_is_named(caltech256: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "256_ObjectCategories.tar"
+    pack(archive, tmp_path, caltech256.name)
+    shutil.rmtree(caltech256)
+    source = load("caltech256", tmp_path)
+    archive.write_bytes(archive.read_bytes()[:600])
+    with pytest.raises(UserError, match=r"256_ObjectCategories\.tar: ends early"):
+        read_all(source, "train")
+    archive.write_bytes(b"no archive")
+    rejects("caltech256", tmp_path, f"{archive}: not a readable tar archive: ")
+    (tmp_path / "notes.txt").touch()
+    rejects("caltech256", tmp_path, f"{tmp_path}/notes.txt: not expected here; allowed: 256_Obj")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "archive"),
+    [
+        ("cifar10", CIFAR10.filename),
+        ("tiny_imagenet", ARCHIVE),
+        ("caltech256", "256_ObjectCategories.tar"),
+    ],
+)
+def test_a_web_page_in_place_of_an_archive_is_recognised(
+    format_name: str, archive: str, tmp_path: Path
+) -> None:
+    (tmp_path / archive).write_text("\n<!DOCTYPE html><title>404 Not Found</title>")
+    rejects(format_name, tmp_path, f"{tmp_path}/{archive}: a web page (HTML), not an archive")

@@ -146,6 +146,19 @@ def test_names_from_the_command_line_are_checked_against_the_catalogues() -> Non
     assert "\n" not in message
 
 
+def test_a_selection_of_the_paper_takes_the_place_of_run(path: Path) -> None:
+    params = load(OWN)
+    for name in params.paper:
+        chosen = params.of_paper(name)
+        assert chosen.run.methods == params.paper[name].methods
+        assert chosen.run.seeds == params.run.seeds
+    with pytest.raises(UserError, match=r"^paper: 'mnist' is unknown; allowed: cifar10, tiny_im"):
+        params.of_paper("mnist")
+    path.write_text(yaml.safe_dump(changed(("paper.cifar10.methods", ["standard", "pgd"]))))
+    with pytest.raises(UserError, match=r"paper\.cifar10\.methods: 'pgd' is unknown; allowed: "):
+        load(path).of_paper("cifar10")
+
+
 def test_a_seed_from_the_command_line() -> None:
     assert seed("12") == 12
 

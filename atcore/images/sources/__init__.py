@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from atcore.errors import UserError
-from atcore.images.sources import cifar10, folder, parquet, tiny_imagenet
+from atcore.images.sources import caltech256, cifar10, folder, parquet, tiny_imagenet
 from atcore.images.sources.source import SPLITS, Entries, Source
 
 __all__ = ["FORMATS", "SPLITS", "Entries", "Source", "load"]
@@ -17,6 +17,7 @@ __all__ = ["FORMATS", "SPLITS", "Entries", "Source", "load"]
 FORMATS: dict[str, Callable[[Path], Source]] = {
     "parquet": parquet.load,
     "cifar10": cifar10.load,
+    "caltech256": caltech256.load,
     "tiny_imagenet": tiny_imagenet.load,
     "folder": folder.load,
 }

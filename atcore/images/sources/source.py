@@ -69,3 +69,19 @@ def contents(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"{folder}: no data in it; its README.md says what to put there")
     return found
+
+
+def is_web_page(start: bytes) -> bool:
+    """Whether a file that starts so is HTML: what servers send instead of a file they lack."""
+    return start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+def require_no_web_page(path: Path) -> None:
+    """Check that an archive is not an error page under its name.
+
+    Raises:
+        UserError: it is one.
+    """
+    with path.open("rb") as file:
+        if is_web_page(file.read(1024)):
+            raise UserError(f"{path}: a web page (HTML), not an archive; download it again")

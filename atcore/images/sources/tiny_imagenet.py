@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.errors import UserError
-from atcore.images.sources.source import Entries, Source, contents
+from atcore.images.sources.source import Entries, Source, contents, require_no_web_page
 
 ARCHIVE = "tiny-imagenet-200.zip"
 
@@ -25,6 +25,7 @@ _VAL = re.compile(_ROOT + r"val/images/([^/]+)")
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
+        require_no_web_page(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

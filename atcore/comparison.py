@@ -4,13 +4,32 @@ All networks of a run answer the same test images, so every comparison is paired
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atcore.estimates import mean
 from atcore.measures import Z_95, Outcomes
+
+# Sizes of differences in the test of real numbers: few enough to enumerate their sums.
+_STEPS = 100
+
+
+# Ids of images and a number of each.
+_Values = tuple[NDArray[np.int64], NDArray[Any]]
+
+
+class Sample(Protocol):
+    """One real number per image, NaN where there is none."""
+
+    @property
+    def ids(self) -> NDArray[np.int64]: ...
+
+    @property
+    def values(self) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -18,8 +37,8 @@ class Comparison:
     """First network minus second one, on `n` images that count for both.
 
     Attributes:
-        effect: difference of the two shares of hits, -1 to 1.
-        low, high: its 95% interval, within [-1, 1]; it contains `effect`.
+        effect: difference of the two shares of hits, -1 to 1, or of two means.
+        low, high: its 95% interval, of shares within [-1, 1]; it contains `effect`.
         p: of the two-sided test that the networks do not differ, 0 to 1.
     """
 
@@ -51,7 +70,8 @@ def sign_flip_p(differences: NDArray[np.int64]) -> float:
     for size, count in zip(sizes, counts, strict=True):
         characteristic *= np.cos(size * t) ** count
     tail = np.fft.irfft(characteristic, points)[observed : largest + 1].sum()
-    return float(np.clip(2 * tail, 0, 1))
+    # No exchange is rarer than the one observed and its mirror image; the sum's rounding is not.
+    return float(np.clip(2 * tail, 0.5 ** (counts.sum() - 1), 1))
 
 
 def _interval(
@@ -72,6 +92,26 @@ def _interval(
     return centre - half, centre + half
 
 
+def _differences(
+    first: Iterable[_Values], second: Iterable[_Values]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Of every image that both networks have a value of: the sum of differences, and of how many.
+
+    Raises:
+        ValueError: the networks have different numbers of samples.
+    """
+    ids, differences = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for (one, values), (other, others) in zip(first, second, strict=True):
+        common, left, right = np.intersect1d(one, other, assume_unique=True, return_indices=True)
+        ids.append(common)
+        differences.append(values[left] - others[right])
+    _, of_image = np.unique(np.concatenate(ids), return_inverse=True)
+    joined = np.concatenate(differences)
+    sums = np.zeros(of_image.max(initial=-1) + 1, joined.dtype)
+    np.add.at(sums, of_image, joined)
+    return sums, np.bincount(of_image)
+
+
 def paired(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> Comparison | None:
     """Compare two networks over the same levels, or None where no image counts for both.
 
@@ -81,19 +121,12 @@ def paired(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> Comparison 
     Raises:
         ValueError: the networks have different numbers of levels.
     """
-    ids, differences = [], []
-    for one, other in zip(first, second, strict=True):
-        common, left, right = np.intersect1d(
-            one.ids, other.ids, assume_unique=True, return_indices=True
-        )
-        ids.append(common)
-        differences.append(one.hits[left].astype(np.int64) - other.hits[right])
-    if not sum(map(len, ids)):
+    wins, compared = _differences(
+        [(outcomes.ids, outcomes.hits.astype(np.int64)) for outcomes in first],
+        [(outcomes.ids, outcomes.hits.astype(np.int64)) for outcomes in second],
+    )
+    if not len(wins):
         return None
-    images, of_image = np.unique(np.concatenate(ids), return_inverse=True)
-    compared = np.bincount(of_image)
-    wins = np.zeros(len(images), np.int64)
-    np.add.at(wins, of_image, np.concatenate(differences))
     effect = float(wins.sum() / compared.sum())
     low, high = _interval(wins, compared, len(first))
     return Comparison(
@@ -101,8 +134,34 @@ def paired(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> Comparison 
         low=max(-1.0, min(effect, low)),
         high=min(1.0, max(effect, high)),
         p=sign_flip_p(wins),
-        n=len(images),
+        n=len(wins),
     )
+
+
+def _known(sample: Sample) -> _Values:
+    known = ~np.isnan(sample.values)
+    return sample.ids[known], sample.values[known].astype(np.float64)
+
+
+def paired_means(first: Sequence[Sample], second: Sequence[Sample]) -> Comparison | None:
+    """Compare the means of two networks over several pairs, or None without a common image.
+
+    As `paired`, for real numbers. The differences enter the test as whole hundredths of the
+    largest one: under the hypothesis that the networks do not differ their signs are a matter of
+    chance whatever their sizes, so the test of the rounded ones is exact too. The interval is a
+    bootstrap one over images.
+
+    Raises:
+        ValueError: the networks have different numbers of samples.
+    """
+    sums, compared = _differences(map(_known, first), map(_known, second))
+    differences = sums / compared
+    estimate = mean(differences)
+    if estimate is None:
+        return None
+    largest = np.abs(differences).max() or 1.0
+    p = sign_flip_p(np.rint(_STEPS * differences / largest).astype(np.int64))
+    return Comparison(estimate.value, estimate.low, estimate.high, p, estimate.n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -34,7 +34,7 @@ def _estimate(value: float, resampled: NDArray[np.floating], n: int) -> Estimate
     return Estimate(value, min(value, float(low)), max(value, float(high)), n)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def _weights(n: int) -> NDArray[np.float32]:
     """How often each of n images is drawn, RESAMPLES x n; rows sum to n."""
     rng = numpy_rng(_SEED, "bootstrap", n)
@@ -42,18 +42,28 @@ def _weights(n: int) -> NDArray[np.float32]:
     return np.stack([row.astype(np.float32) for row in drawn])
 
 
-def mean_of(values: NDArray[np.floating]) -> Estimate | None:
-    """Mean of one value per image; None without images."""
-    n = len(values)
+def mean(values: NDArray[np.floating]) -> Estimate | None:
+    """Mean of one value per image; NaN is none, and None without any."""
+    known = ~np.isnan(values)
+    n = int(known.sum())
     if not n:
         return None
-    resampled = _weights(n) @ values.astype(np.float32) / n
-    return _estimate(float(values.mean(dtype=np.float64)), resampled, n)
+    weights = _weights(len(values))
+    total = weights @ np.where(known, values, 0).astype(np.float32)
+    # A resample may be of images without a value alone.
+    with np.errstate(invalid="ignore"):
+        resampled = total / (weights @ known.astype(np.float32))
+    value = float(values[known].mean(dtype=np.float64))
+    return _estimate(value, resampled[~np.isnan(resampled)], n)
 
 
 def mean_confidence(part: Predictions) -> Estimate | None:
     """Mean probability of the most probable class, 0 to 1; None without images."""
-    return mean_of(part.probabilities[:, 0])
+    n = len(part.ids)
+    if not n:
+        return None
+    top1 = part.probabilities[:, 0]
+    return _estimate(float(top1.mean(dtype=np.float64)), _weights(n) @ top1 / n, n)
 
 
 def calibration_error(part: Predictions) -> Estimate | None:

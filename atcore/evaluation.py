@@ -17,9 +17,9 @@ from atcore.predictions import TOP, Predictions
 from atcore.rng import numpy_rng, stream_key
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def load_folded(spec: ModelSpec, weights: bytes, device: str) -> nn.Module:
-    """A trained network for inference and attacks; the last one asked for stays loaded."""
+    """A trained network for inference and attacks; the last two asked for stay loaded."""
     return FoldedTwin(load(spec, weights, device)).module
 
 

@@ -134,6 +134,15 @@ def build(spec: ModelSpec) -> nn.Module:
     return nn.Sequential(_Normalise(spec.mean, spec.std), network)
 
 
+def pooling(model: nn.Module) -> nn.Module:
+    """The global average pooling of a network of `build`, folded or not.
+
+    What goes into it are the last feature maps: those of the last residual block, an eighth of the
+    image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd.
+    """
+    return next(m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d))
+
+
 def weights_to_bytes(model: nn.Module) -> bytes:
     """The weights in safetensors format; equal weights give equal bytes."""
     return save_tensors({k: v.cpu().contiguous() for k, v in model.state_dict().items()})

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.estimates import Estimate, mean_of
+from atcore.estimates import Estimate, mean
 from atcore.variants.blur import gaussian
 from atcore.variants.edges import sobel
 
@@ -46,4 +46,4 @@ def edge_agreement(originals: NDArray[np.uint8], changed: NDArray[np.uint8]) -> 
         _correlations(originals[start : start + _CHUNK], changed[start : start + _CHUNK])
         for start in range(0, len(originals), _CHUNK)
     ]
-    return mean_of(np.concatenate(parts))
+    return mean(np.concatenate(parts))

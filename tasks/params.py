@@ -291,8 +291,12 @@ class Quality(_Section):
 
 class Salience(_Section):
     images: Count
+    measured: dict[Literal["gradient", "smoothgrad", "integrated_gradients", "grad_cam"], Count] = (
+        Field(min_length=1)
+    )
     smooth_samples: Count
     smooth_noise: NonNegative
+    integration_steps: Count
 
 
 class Params(_Section):
@@ -395,6 +399,17 @@ class Params(_Section):
                 raise ValueError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "
                     f"{method.workers}; give {_SHARED}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _shown_are_measured(self) -> Self:
+        shown = self.salience.images
+        for kind, count in self.salience.measured.items():
+            if count < shown:
+                raise ValueError(
+                    f"salience.measured.{kind}: {count} is not allowed while salience.images is "
+                    f"{shown}; give {shown} or more"
                 )
         return self
 

@@ -55,5 +55,14 @@ def predictions(dataset: str, method: str, seed: int) -> Path:
 
 
 def salience(dataset: str, method: str, seed: int) -> Path:
-    """Folder of maps.safetensors."""
     return Path("salience", dataset, method, str(seed))
+
+
+def salience_maps(dataset: str, method: str, seed: int) -> Path:
+    """Of the images that are shown."""
+    return salience(dataset, method, seed) / "maps.safetensors"
+
+
+def salience_measures(dataset: str, method: str, seed: int) -> Path:
+    """Of all images that are measured."""
+    return salience(dataset, method, seed) / "measures.parquet"

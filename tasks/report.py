@@ -27,7 +27,16 @@ from atcore.report.inputs import (
 from atcore.report.kept import Kept, kept
 from atcore.report.page import Section
 from atcore.report.records import Record, Results, dumps
-from atcore.report.summary import consistencies, curves_csv, means, metrics, summarise
+from atcore.report.summary import (
+    consistencies,
+    curves_csv,
+    means,
+    metrics,
+    summarise,
+    summarise_salience,
+)
+from atcore.salience.table import Measured
+from atcore.salience.table import read as read_measures
 from tasks import params, paths, show, stage
 from tasks.params import Params
 
@@ -48,8 +57,7 @@ def _network(settings: Params, dataset: str, method: str) -> Network:
     suffix = _suffix(settings, method)
     trainings = [_existing(paths.training(dataset, method, s), f"train{suffix}") for s in seeds]
     curves = [_existing(paths.curve(dataset, method, s), f"train{suffix}") for s in seeds]
-    folder = paths.salience(dataset, method, seeds[0])
-    maps = _existing(folder / "maps.safetensors", f"salience{suffix}")
+    maps = _existing(paths.salience_maps(dataset, method, seeds[0]), f"salience{suffix}")
     return Network(
         method=method,
         adversarial=chosen.attack is not None,
@@ -65,6 +73,13 @@ def _answers(settings: Params, dataset: str, method: str) -> list[list[Predictio
     writer = f"evaluate{_suffix(settings, method)}"
     files = [paths.predictions(dataset, method, seed) for seed in settings.run.seeds]
     return [predictions.read(_existing(file, writer))[0] for file in files]
+
+
+def _salience(settings: Params, dataset: str, method: str) -> list[list[Measured]]:
+    """One table for each seed."""
+    writer = f"salience{_suffix(settings, method)}"
+    files = [paths.salience_measures(dataset, method, seed) for seed in settings.run.seeds]
+    return [read_measures(_existing(file, writer)) for file in files]
 
 
 def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
@@ -92,6 +107,13 @@ def _dataset(settings: Params, name: str) -> Dataset:
         for seed, parts in zip(settings.run.seeds, tables, strict=True)
         for record in summarise(name, method, seed, parts)
     ]
+    salience = {method: _salience(settings, name, method) for method in settings.run.models}
+    records += [
+        record
+        for method, tables in salience.items()
+        for seed, parts in zip(settings.run.seeds, tables, strict=True)
+        for record in summarise_salience(name, method, seed, parts)
+    ]
     for index, seed in enumerate(settings.run.seeds):
         of_seed = {method: tables[index] for method, tables in answers.items()}
         records += consistencies(name, seed, of_seed)
@@ -106,6 +128,7 @@ def _dataset(settings: Params, name: str) -> Dataset:
         networks=tuple(_network(settings, name, method) for method in settings.run.models),
         results=Results(tuple(records)),
         answers=answers,
+        salience=salience,
     )
 
 
@@ -122,9 +145,9 @@ def _section(settings: Params, dataset: Dataset, claims: Iterable[Claim]) -> Sec
     learning = pictures.learning_curves(dataset)
     own = [claim for claim in claims if claim.dataset == dataset.name]
     by_class = pictures.shape_bias_of_classes(dataset)
-    maps = pictures.salience(dataset)
+    outlines, maps = pictures.outlines(dataset), pictures.salience(dataset)
     keeps = _kept(settings, dataset)
-    return page.section(dataset, own, keeps, charts, by_class, learning, maps)
+    return page.section(dataset, own, keeps, charts, by_class, learning, outlines, maps)
 
 
 def _write_figures(section: Section, folder: Path) -> None:

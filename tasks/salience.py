@@ -1,11 +1,13 @@
-"""Stage `salience`: maps of one model on a few test images and all of their variants.
+"""Stage `salience`: maps of one model on test images and all of their variants, and measures.
 
-Writes `maps.safetensors` (R rows of n images: `images` uint8 R x n x H x W x 3, `gradient` and
-`smoothgrad` float32 R x n x H x W, `predicted` int32 R x n, `labels` int32 n; the metadata `rows`
-says which variant and level each row is).
+Writes `maps.safetensors` of the images that are shown (R rows of n images: `images` uint8
+R x n x H x W x 3, each kind of map float32 R x n x H x W under its name, `predicted` int32 R x n,
+`labels` int32 n; the metadata `rows` says which variant and level each row is), and
+`measures.parquet` (see `atcore.salience.table`) of all that are measured.
 """
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,24 +20,76 @@ from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.models import ModelSpec
 from atcore.predictions import CLEAN
-from atcore.salience import explain
+from atcore.salience.explain import Explained, Row, explain, untrained_weights
+from atcore.salience.maps import MapSettings
+from atcore.salience.table import joined
+from atcore.salience.table import write as write_measures
 from tasks import cluster, params, paths, stage, trained
+from tasks.params import Params
+
+# Images per task; their maps on all rows stay together, as variants are compared with clean images.
+_SHARD = 8
+# Kinds of variant that leave things where they are not found in the clean image.
+_MOVING = {"patch_shuffled"}
+
+# Position of the first image among those measured, and the images on each row.
+Job = tuple[int, list[ImageTable]]
 
 
 def _explain(
-    images: ImageTable, spec: ModelSpec, weights: bytes, settings: params.Salience, seed: int
-) -> dict[str, NDArray[np.generic]]:
+    job: Job,
+    spec: ModelSpec,
+    weights: bytes,
+    untrained: bytes,
+    rows: list[Row],
+    settings: params.Salience,
+    seed: int,
+) -> Explained:
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    start, tables = job
+    size = len(tables[0])
     return explain(
         load_folded(spec, weights, device),
-        images.images,
-        images.labels,
-        samples=settings.smooth_samples,
-        noise=settings.smooth_noise,
-        seed=seed,
-        device=device,
+        load_folded(spec, untrained, device),
+        rows,
+        tables,
+        {kind: min(max(count - start, 0), size) for kind, count in settings.measured.items()},
+        MapSettings(
+            samples=settings.smooth_samples,
+            noise=settings.smooth_noise,
+            steps=settings.integration_steps,
+            baseline=spec.mean,
+            seed=seed,
+        ),
+        device,
     )
+
+
+def _rows(settings: Params) -> list[Row]:
+    return [Row(CLEAN, 0.0, moved=False)] + [
+        Row(variant, level, moved=settings.variant[variant].kind in _MOVING)
+        for variant, level in settings.variant_levels
+    ]
+
+
+def _jobs(tables: list[ImageTable]) -> Iterator[Job]:
+    for start in range(0, len(tables[0]), _SHARD):
+        yield start, [each.rows(slice(start, start + _SHARD)) for each in tables]
+
+
+def _shown(
+    parts: list[Explained], tables: list[ImageTable], kinds: list[str], count: int
+) -> dict[str, NDArray[np.generic]]:
+    """The tensors of the first `count` images."""
+    tensors: dict[str, NDArray[np.generic]] = {
+        kind: np.concatenate([part.maps[kind] for part in parts if kind in part.maps], 1)[:, :count]
+        for kind in kinds
+    }
+    tensors["predicted"] = np.concatenate([part.predicted for part in parts], 1)[:, :count]
+    tensors["images"] = np.stack([each.images[:count] for each in tables])
+    tensors["labels"] = tables[0].labels[:count]
+    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
 def main(dataset: str, method: str, number: str) -> None:
@@ -44,30 +98,33 @@ def main(dataset: str, method: str, number: str) -> None:
     seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
     spec, weights = trained.read(dataset, method, seed, test)
-    shown = test.evenly(settings.salience.images)
-    rows: list[dict[str, str | float]] = [{"variant": CLEAN, "level": 0.0}]
-    tables = [test.rows(shown)]
-    for variant, level in settings.variant_levels:
-        rows.append({"variant": variant, "level": level})
-        tables.append(table.read(paths.variant_level(dataset, variant, level)).rows(shown))
+    chosen = test.evenly(max(settings.salience.measured.values()))
+    rows = _rows(settings)
+    tables = [test.rows(chosen)] + [
+        table.read(paths.variant_level(dataset, variant, level)).rows(chosen)
+        for variant, level in settings.variant_levels
+    ]
     with cluster.connect():
-        maps = cluster.spread(
+        parts = cluster.spread(
             _explain,
-            tables,
+            _jobs(tables),
             spec,
             weights,
+            untrained_weights(spec, settings.run.seed),
+            rows,
             settings.salience,
             settings.run.seed,
-            total=len(tables),
+            total=-(-len(chosen) // _SHARD),
             label=f"salience {dataset} {method} {seed}",
             gpu=True,
         )
-    tensors = {name: np.stack([part[name] for part in maps]) for name in maps[0]}
-    tensors["images"] = np.stack([part.images for part in tables])
-    tensors["labels"] = tables[0].labels
+    shown = _shown(parts, tables, list(settings.salience.measured), settings.salience.images)
+    named = json.dumps([{"variant": row.variant, "level": row.level} for row in rows])
     with replacing(paths.salience(dataset, method, seed)) as folder:
         folder.mkdir()
-        save_file(tensors, folder / "maps.safetensors", {"rows": json.dumps(rows)})
+        save_file(shown, folder / paths.salience_maps(dataset, method, seed).name, {"rows": named})
+        measured = joined(m for part in parts for m in part.measured)
+        write_measures(measured, folder / paths.salience_measures(dataset, method, seed).name)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ Nothing here knows how a run ought to end.
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
-from atcore.comparison import Comparison, holm, paired
+from atcore.comparison import Comparison, holm, paired, paired_means
 from atcore.measures import Outcomes, kept, shape_decisions
 from atcore.predictions import CLEAN, Predictions
 from atcore.report.inputs import Dataset
+from atcore.salience.table import Measured
 
 SUPPORTED, NOT_SUPPORTED, NOT_DECIDED = "supported", "not supported", "not decided"
 _ALPHA = 0.05
@@ -25,10 +27,18 @@ _CLAIMED = {"texture": 1, "shape": -1}
 # Saturation below its identity lowers the contrast of everything; that destroys neither cue.
 _IDENTITY = {"saturated": 2.0}
 
+# How much salience follows outlines: those of the object where they are known, else all edges.
+# Asked of the Grad map, the only one of the paper without a parameter.
+_SALIENCE = ("salience_outline", "salience_edges")
+SALIENCE_MAP = "gradient"
+
+Table = TypeVar("Table")
+Sample = TypeVar("Sample")
+
 
 @dataclass(frozen=True)
 class Claim:
-    """`method` does better (or worse) than `reference` on `variant`, over all seeds and all levels.
+    """`method` has more (or less) of `measure` than `reference`, over all seeds and levels.
 
     Of saturation the levels above its identity, p = 2, count.
 
@@ -36,7 +46,8 @@ class Claim:
         method: an adversarially trained network.
         reference: one that is not. Networks of equal seed are compared.
         measure: `accuracy_on_correct`, on the images that both networks classify correctly when
-            clean, or `shape_bias`, on those where both decide for the shape or the texture.
+            clean, `shape_bias`, on those where both decide for the shape or the texture, or
+            `salience_outline` (`salience_edges` where outlines are unknown) of the Grad map.
         claimed: sign of the difference that the paper claims.
         comparison: `method` minus `reference`; None where no image counts for both.
         effects: the same difference at each level by itself, in rising order of levels.
@@ -81,7 +92,7 @@ class Claim:
 
 
 def _outcomes(parts: Sequence[Predictions], variant: str, measure: str) -> dict[float, Outcomes]:
-    """What counts for `measure`, by level of `variant`."""
+    """Which images count for `measure`, and which are hits, by level of `variant`."""
     clean = next(part for part in parts if part.variant == CLEAN)
     return {
         part.level: shape_decisions(part) if measure == "shape_bias" else kept(part, clean)
@@ -90,33 +101,61 @@ def _outcomes(parts: Sequence[Predictions], variant: str, measure: str) -> dict[
     }
 
 
-def _paired(pairs: Iterable[tuple[Outcomes, Outcomes]]) -> Comparison | None:
-    chosen = list(pairs)
-    return paired([one for one, _ in chosen], [other for _, other in chosen])
+def _salience(parts: Sequence[Measured], variant: str, measure: str) -> dict[float, Measured]:
+    """The values of `measure`, by level of `variant`."""
+    return {
+        part.level: part
+        for part in parts
+        if (part.variant, part.map, f"salience_{part.measure}") == (variant, SALIENCE_MAP, measure)
+    }
 
 
 def _compared(dataset: Dataset, claim: Claim) -> Claim:
+    if claim.measure in _SALIENCE:
+        return _over_all(dataset, claim, dataset.salience, _salience, paired_means)
+    return _over_all(dataset, claim, dataset.answers, _outcomes, paired)
+
+
+def _over_all(
+    dataset: Dataset,
+    claim: Claim,
+    tables: Mapping[str, Sequence[Table]],
+    sample: Callable[[Table, str, str], dict[float, Sample]],
+    compare: Callable[[Sequence[Sample], Sequence[Sample]], Comparison | None],
+) -> Claim:
+    """The claim with its comparisons.
+
+    Args:
+        tables: of each method, one for each seed.
+        sample: of a table, variant and measure: what is compared, by level.
+        compare: two networks, given by their samples.
+    """
     first, second = (
-        [_outcomes(parts, claim.variant, claim.measure) for parts in dataset.answers[name]]
+        [sample(table, claim.variant, claim.measure) for table in tables[name]]
         for name in (claim.method, claim.reference)
     )
-    identity = _IDENTITY.get(dataset.kinds[claim.variant], -math.inf)
+    identity = _IDENTITY.get(dataset.kinds.get(claim.variant, CLEAN), -math.inf)
     pairs = {
         (seed, level): (one[level], other[level])
         for seed, one, other in zip(dataset.seeds, first, second, strict=True)
         for level in sorted(one.keys() & other.keys())
         if level > identity
     }
+
+    def over(chosen: Iterable[tuple[Sample, Sample]]) -> Comparison | None:
+        found = list(chosen)
+        return compare([one for one, _ in found], [other for _, other in found])
+
     by_level = (
-        _paired(pair for (_, at), pair in pairs.items() if at == level)
+        over(pair for (_, at), pair in pairs.items() if at == level)
         for level in sorted({level for _, level in pairs})
     )
     by_seed = (
-        _paired(pair for (of, _), pair in pairs.items() if of == seed) for seed in dataset.seeds
+        over(pair for (of, _), pair in pairs.items() if of == seed) for seed in dataset.seeds
     )
     return replace(
         claim,
-        comparison=_paired(pairs.values()),
+        comparison=over(pairs.values()),
         effects=tuple(found.effect for found in by_level if found is not None),
         effects_by_seed=tuple(found.effect if found else None for found in by_seed),
     )
@@ -129,6 +168,9 @@ def _claimed(dataset: Dataset) -> Iterable[tuple[str, str, int]]:
             yield variant, "accuracy_on_correct", _CLAIMED[DESTROYS[kind]]
         elif variant in dataset.results.variants("shape_bias"):
             yield variant, "shape_bias", 1
+    for measure in _SALIENCE:
+        if SALIENCE_MAP in dataset.results.maps(measure):
+            yield CLEAN, measure, 1
 
 
 def _claims(dataset: Dataset) -> list[Claim]:

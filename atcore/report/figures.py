@@ -23,6 +23,7 @@ from atcore.predictions import CLEAN
 from atcore.report import labels
 from atcore.report.inputs import Network
 from atcore.report.records import Record, Results
+from atcore.salience.table import UNIFORM
 from atcore.seeds import Spread
 
 INK = "#1f2933"
@@ -196,6 +197,21 @@ def curve(
     return figure
 
 
+def _dot(axes: Axes, row: int, record: Record, look: Look) -> None:
+    """A value with its 95% interval."""
+    axes.plot([record.low, record.high], [row, row], color=look.colour, linewidth=3)
+    axes.plot(
+        record.value,
+        row,
+        look.marker,
+        color=look.colour,
+        markersize=9,
+        markeredgecolor="white",
+        clip_on=False,
+        zorder=3,
+    )
+
+
 def dots(
     results: Results,
     style: dict[str, Look],
@@ -213,17 +229,7 @@ def dots(
             record = results.get(method, variant, level, measure)
             if record is None:
                 continue
-            axes.plot([record.low, record.high], [row, row], color=look.colour, linewidth=3)
-            axes.plot(
-                record.value,
-                row,
-                look.marker,
-                color=look.colour,
-                markersize=9,
-                markeredgecolor="white",
-                clip_on=False,
-                zorder=3,
-            )
+            _dot(axes, row, record, look)
             axes.annotate(
                 labels.percent(record.value),
                 (1.03, row),
@@ -243,6 +249,38 @@ def dots(
         if measure == "shape_bias":
             axes.axvline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
         axes.set_title(title)
+    return figure
+
+
+def dots_by_map(results: Results, style: dict[str, Look], measure: str, title: str) -> Figure:
+    """One measure of clean images' salience: a panel per kind of map, a row per method.
+
+    A dotted line where a map without structure would be.
+    """
+    kinds = [kind for kind in results.maps(measure) if kind != UNIFORM]
+    with styled():
+        size = (2 * _SIZE[0], 0.32 * len(style) + 1.3)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(1, len(kinds), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, kind in zip(panels, kinds, strict=True):
+            for row, (method, look) in enumerate(style.items()):
+                record = results.get(method, CLEAN, 0.0, measure, map=kind)
+                if record is not None:
+                    _dot(axes, row, record, look)
+            by_chance = results.get(next(iter(style)), CLEAN, 0.0, measure, map=UNIFORM)
+            axes.axvline(
+                0 if by_chance is None else by_chance.value,
+                color=_QUIET,
+                linewidth=1,
+                linestyle=(0, (2, 3)),
+            )
+            axes.tick_params(axis="y", length=0)
+            axes.grid(visible=False, axis="y")
+            axes.set_title(labels.salience_map(kind), fontsize=10)
+        panels[0].set_yticks(range(len(style)), list(style))
+        panels[0].set_ylim(len(style) - 0.5, -0.5)
+        panels[0].set_xlim(min(0, panels[0].get_xlim()[0]), None)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 

@@ -14,6 +14,10 @@ from safetensors import SafetensorError, safe_open
 from atcore.errors import UserError
 from atcore.predictions import Predictions
 from atcore.report.records import Results
+from atcore.salience.table import Measured
+
+# Tensors of a file of salience maps that are no maps.
+_PLAIN = {"images", "predicted", "labels"}
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,14 @@ class Maps:
     Attributes:
         rows: variant and level of each row; the first is the clean one.
         images: uint8, R x n x H x W x 3.
-        smoothgrad: float32, R x n x H x W, non-negative.
+        kinds: the maps by kind (see `atcore.salience.maps`), float32, R x n x H x W, non-negative.
         predicted: int32, R x n.
         labels: int32, n.
     """
 
     rows: tuple[tuple[str, float], ...]
     images: NDArray[np.uint8]
-    smoothgrad: NDArray[np.float32]
+    kinds: Mapping[str, NDArray[np.float32]]
     predicted: NDArray[np.int32]
     labels: NDArray[np.int32]
 
@@ -91,6 +95,7 @@ class Dataset:
         kinds: kind of each variant and attack that the results name.
         networks: in the order of tables and figures.
         answers: the prediction tables of each method, one for each seed.
+        salience: and the measures of its salience maps.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Dataset:
     networks: tuple[Network, ...]
     results: Results
     answers: Mapping[str, Sequence[Sequence[Predictions]]]
+    salience: Mapping[str, Sequence[Sequence[Measured]]]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -146,7 +152,11 @@ def read_maps(path: Path) -> Maps:
             return Maps(
                 rows=tuple((row["variant"], row["level"]) for row in rows),
                 images=file.get_tensor("images"),
-                smoothgrad=file.get_tensor("smoothgrad"),
+                kinds={
+                    name: file.get_tensor(name)
+                    for name in sorted(file.keys())
+                    if name not in _PLAIN
+                },
                 predicted=file.get_tensor("predicted"),
                 labels=file.get_tensor("labels"),
             )

@@ -29,6 +29,13 @@ _AXES = {
     ),
     "pgd_spatial": "ε of the attack, largest shift along an axis, in pixels (0: no attack)",
 }
+_MAPS = {
+    "gradient": "Grad",
+    "smoothgrad": "SmoothGrad",
+    "integrated_gradients": "Integrated Gradients",
+    "grad_cam": "Grad-CAM",
+    "uniform": "a map without any structure",
+}
 _ATTACKS = {
     "pgd_linf": "PGD L∞",
     "pgd_l2": "PGD L2",
@@ -69,6 +76,11 @@ def axis(kind: str) -> str:
     return _AXES.get(kind, "strength of the style")
 
 
+def salience_map(kind: str) -> str:
+    """Name of a kind of salience map."""
+    return _MAPS.get(kind, kind)
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
@@ -92,7 +104,7 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}".replace("-", "−")
 
 
-def kappa(value: float) -> str:
+def decimal(value: float) -> str:
     # Without the sign of a zero that rounding leaves.
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 

@@ -20,6 +20,21 @@ from atcore.report.records import Record, middle
 _FOLDER = Path(__file__).parent
 _UNDER_ATTACK = "Under attack"
 _CONFLICT = "Shape against texture"
+# Measures of clean images' salience: title and remark.
+_SALIENCE = {
+    "outline": ("On the outline", "share of salience within a pixel of the object's outline"),
+    "inside": ("Inside the object", "share of salience"),
+    "edges": ("On edges", "rank correlation with the strength of the image's edges"),
+    "gini": ("Sparsity", "Gini index: 0 is the same everywhere, 1 a single pixel"),
+    "untrained_rank_correlation": (
+        "Like a network with random weights",
+        "rank correlation with its map; 1 would mean a map that says nothing of what was learned",
+    ),
+}
+_AGREEMENT = {
+    "rank_correlation": ("As on the clean image", "rank correlation of the two maps"),
+    "ssim": ("As on the clean image, by structure", "structural similarity of the two maps"),
+}
 _CONFLICT_MEASURES = {
     "shape_bias": "shape bias",
     "shape_rate": "answers by shape",
@@ -66,6 +81,8 @@ class Section:
 
     Attributes:
         claims: one line per pair of networks, all with the same variants.
+        looked: what salience maps measure.
+        salience: a grid for each kind of map.
     """
 
     dataset: Dataset
@@ -81,17 +98,23 @@ class Section:
     charts: Sequence[Picture]
     by_class: Picture | None
     learning: Picture
-    salience: Picture
+    looked: Sequence[Group]
+    outlines: Picture | None
+    salience: Sequence[Picture]
 
     @property
     def pictures(self) -> list[Picture]:
-        by_class = [] if self.by_class is None else [self.by_class]
-        return [*self.charts, *by_class, self.learning, self.salience]
+        drawn = [*self.charts, self.by_class, self.learning, self.outlines, *self.salience]
+        return [picture for picture in drawn if picture is not None]
 
 
-def _row(dataset: Dataset, label: str, variant: str, level: float, measure: str) -> Row:
+def _row(
+    dataset: Dataset, label: str, variant: str, level: float, measure: str, kind: str | None = None
+) -> Row:
+    """One line of a measure, of one kind of salience map where it is of maps."""
     cells = [
-        dataset.results.get(network.method, variant, level, measure) for network in dataset.networks
+        dataset.results.get(network.method, variant, level, measure, map=kind)
+        for network in dataset.networks
     ]
     return Row(label, tuple(cells))
 
@@ -164,6 +187,29 @@ def _agreement(dataset: Dataset) -> Agreement:
     return Agreement(heads, tuple(rows))
 
 
+def _looked(dataset: Dataset) -> list[Group]:
+    results, groups = dataset.results, []
+    for name, (title, remark) in _SALIENCE.items():
+        measure = f"salience_{name}"
+        rows = [
+            _row(dataset, labels.salience_map(kind), CLEAN, 0.0, measure, kind)
+            for kind in results.maps(measure)
+        ]
+        groups.append(Group(title, remark, tuple(rows)))
+    for name, (title, remark) in _AGREEMENT.items():
+        measure = f"salience_{name}"
+        rows = []
+        for variant in results.variants(measure):
+            level = middle(results.levels(variant, measure))
+            part = labels.part(variant, dataset.kinds[variant], level)
+            rows += [
+                _row(dataset, f"{part}: {labels.salience_map(kind)}", variant, level, measure, kind)
+                for kind in results.maps(measure)
+            ]
+        groups.append(Group(title, remark, tuple(rows)))
+    return [group for group in groups if group.rows]
+
+
 def section(
     dataset: Dataset,
     claims: Sequence[Claim],
@@ -171,7 +217,8 @@ def section(
     charts: Sequence[Picture],
     by_class: Picture | None,
     learning: Picture,
-    salience: Picture,
+    outlines: Picture | None,
+    salience: Sequence[Picture],
 ) -> Section:
     """Compute what the page says about one dataset."""
     return Section(
@@ -190,6 +237,8 @@ def section(
         charts=charts,
         by_class=by_class,
         learning=learning,
+        looked=_looked(dataset),
+        outlines=outlines,
         salience=salience,
     )
 
@@ -212,7 +261,7 @@ def render(sections: Sequence[Section]) -> str:
         interval=labels.interval,
         points=labels.points,
         p_value=labels.p_value,
-        kappa=labels.kappa,
+        decimal=labels.decimal,
         data_uri=_data_uri,
     )
     seeds = sections[0].dataset.seeds

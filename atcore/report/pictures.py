@@ -7,7 +7,16 @@ from atcore.estimates import Estimate
 from atcore.measures import Proportion, shape_bias_by_class
 from atcore.report import labels
 from atcore.report.claims import DESTROYS
-from atcore.report.figures import Look, class_bars, curve, dots, learning, looks, png
+from atcore.report.figures import (
+    Look,
+    class_bars,
+    curve,
+    dots,
+    dots_by_map,
+    learning,
+    looks,
+    png,
+)
 from atcore.report.inputs import Dataset
 from atcore.report.records import middle
 from atcore.report.salience_grid import grid
@@ -165,16 +174,57 @@ def learning_curves(dataset: Dataset) -> Picture:
     )
 
 
-def salience(dataset: Dataset) -> Picture:
-    return Picture(
-        name="salience",
-        data=png(grid(dataset.networks, dataset.classes, dataset.kinds)),
-        caption=(
-            "SmoothGrad: how strongly the score of the true class depends on each pixel, bright "
-            "is strong. Each map is scaled by its own 99th percentile. Under each map the class "
-            "the network answers: ✓ right, ✗ wrong. Images are not chosen: the first test image of "
-            "each of the first classes, and of each variant its middle level."
-            + _over_seeds(dataset, f"The networks are those of seed {dataset.seeds[0]}.")
-        ),
-        alternative="Grid of test images and the salience map of every network on each of them",
-    )
+_MAPS = {
+    "gradient": "how strongly the score of the true class depends on each pixel",
+    "smoothgrad": "the mean of that over copies of the image with noise",
+    "integrated_gradients": (
+        "how much each pixel contributes to the score on the way from an image of the mean colour"
+    ),
+    "grad_cam": "where the last feature maps, coarser than the image, speak for the true class",
+}
+# Shown first; the others stand behind it.
+_FIRST = "smoothgrad"
+
+
+def salience(dataset: Dataset) -> list[Picture]:
+    """A grid for each kind of map."""
+    kinds = sorted(dataset.networks[0].maps.kinds, key=lambda kind: kind != _FIRST)
+    return [
+        Picture(
+            name=f"salience_{kind}",
+            data=png(grid(dataset.networks, kind, dataset.classes, dataset.kinds)),
+            caption=(
+                f"{labels.salience_map(kind)}: {_MAPS[kind]}; bright is much. Each map is scaled "
+                "by its own 99th percentile. Under each map the class the network answers: ✓ "
+                "right, ✗ wrong. Images are not chosen: the first test image of each of the first "
+                "classes, and of each variant its middle level."
+                + _over_seeds(dataset, f"The networks are those of seed {dataset.seeds[0]}.")
+            ),
+            alternative=(
+                f"Grid of test images and the {labels.salience_map(kind)} map of every network on "
+                "each of them"
+            ),
+        )
+        for kind in kinds
+    ]
+
+
+def outlines(dataset: Dataset) -> Picture | None:
+    """How much salience follows outlines, by kind of map; None where it was not measured."""
+    for measure, title in (
+        ("salience_outline", "Share of salience on the outline of the object"),
+        ("salience_edges", "Rank correlation of salience with the edges of the image"),
+    ):
+        if dataset.results.maps(measure):
+            figure = dots_by_map(dataset.results, looks(dataset.networks), measure, title)
+            return Picture(
+                name="salience_outlines",
+                data=png(figure),
+                caption=(
+                    "Clean test images, mean with its 95% interval. Dotted: a map that is the same "
+                    "everywhere. The further to the right, the more a network looks at outlines."
+                    + _over_seeds(dataset, "Means over seeds, with intervals over seeds.")
+                ),
+                alternative=f"{title}, one panel per kind of map, one row per method",
+            )
+    return None

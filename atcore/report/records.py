@@ -13,22 +13,23 @@ from functools import cached_property
 class Record:
     """One measure of `n` images with its 95% interval, low <= value <= high.
 
-    All are in [0, 1], those of `error_consistency` in [-1, 1]. Of one network, the interval is over
-    the images; of several, which differ in the seed alone, the value is their mean and the interval
-    is over seeds.
+    All are in [0, 1], correlations and `error_consistency` in [-1, 1]. Of one network, the interval
+    is over the images; of several, which differ in the seed alone, the value is their mean and the
+    interval is over seeds.
 
     Attributes:
         variant: `clean`, the name of a variant, or an attack.
         level: 0 for clean images, the variant's level, or the attack's eps: on the [0, 1] scale,
             in pixels for `pgd_spatial`.
         measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
-            `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error` or
-            `error_consistency`.
+            `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error`,
+            `error_consistency`, or `salience_` and a measure of `atcore.salience.table`.
         n: images that count; of a mean the fewest of any seed.
         seed: of the network, or None of a mean.
         seeds: how many networks the value is of.
         min, max: of one network, where the value is a mean; else None.
         other: the second method of a measure of two, or None.
+        map: the kind of salience map, or None.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class Record:
     min: float | None = None
     max: float | None = None
     other: str | None = None
+    map: str | None = None
 
 
 def dumps(records: Iterable[Record]) -> str:
@@ -75,13 +77,23 @@ class Results:
         return tuple(r for r in self.records if r.seed is None) or self.records
 
     @cached_property
-    def _index(self) -> dict[tuple[str, str, float, str, str | None], Record]:
-        return {(r.method, r.variant, r.level, r.measure, r.other): r for r in self.shown}
+    def _index(self) -> dict[tuple[str, str, float, str, str | None, str | None], Record]:
+        return {(r.method, r.variant, r.level, r.measure, r.other, r.map): r for r in self.shown}
 
     def get(
-        self, method: str, variant: str, level: float, measure: str, other: str | None = None
+        self,
+        method: str,
+        variant: str,
+        level: float,
+        measure: str,
+        other: str | None = None,
+        map: str | None = None,
     ) -> Record | None:
-        return self._index.get((method, variant, level, measure, other))
+        return self._index.get((method, variant, level, measure, other, map))
+
+    def maps(self, measure: str) -> list[str]:
+        """Kinds of salience map of which `measure` was taken, in the order of the records."""
+        return list(dict.fromkeys(r.map for r in self.shown if r.measure == measure and r.map))
 
     @property
     def methods(self) -> list[str]:

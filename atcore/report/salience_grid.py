@@ -42,11 +42,13 @@ def _cell(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def grid(networks: Sequence[Network], classes: tuple[str, ...], kinds: dict[str, str]) -> Figure:
+def grid(
+    networks: Sequence[Network], salience_map: str, classes: tuple[str, ...], kinds: dict[str, str]
+) -> Figure:
     """Rows: the first images and their variants. Columns: the image, then a map per network.
 
-    Maps are SmoothGrad magnitudes, each scaled by its own 99th percentile; under each stands the
-    class the network answers, blue with a tick where it is right, red with a cross where not.
+    Maps are of one kind, each scaled by its own 99th percentile; under each stands the class the
+    network answers, blue with a tick where it is right, red with a cross where not.
     """
     shown = networks[0].maps
     rows, count = chosen_rows(shown), min(_IMAGES, len(shown.labels))
@@ -67,7 +69,9 @@ def grid(networks: Sequence[Network], classes: tuple[str, ...], kinds: dict[str,
                 for axes, network in zip(line[1:], networks, strict=True):
                     answer = int(network.maps.predicted[row, image])
                     right = answer == shown.labels[image]
-                    axes.imshow(_unit(network.maps.smoothgrad[row, image]), "magma", vmin=0, vmax=1)
+                    axes.imshow(
+                        _unit(network.maps.kinds[salience_map][row, image]), "magma", vmin=0, vmax=1
+                    )
                     axes.set_xlabel(
                         f"{'✓' if right else '✗'} {_short(classes[answer])}",
                         color=_RIGHT if right else _WRONG,

@@ -5,9 +5,17 @@ from collections.abc import Iterator, Sequence
 
 from atcore.predictions import CLEAN
 from atcore.report import labels
-from atcore.report.claims import DESTROYS, NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim
+from atcore.report.claims import (
+    DESTROYS,
+    NOT_DECIDED,
+    NOT_SUPPORTED,
+    SALIENCE_MAP,
+    SUPPORTED,
+    Claim,
+)
 from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results, middle
+from atcore.salience.table import UNIFORM
 
 # So many of the unreadable images are named on the page; dataset.json names all.
 _NAMED = 3
@@ -101,7 +109,31 @@ def findings(dataset: Dataset, claims: Sequence[Claim]) -> list[str]:
         claim = _found(claims, variant, chosen)
         if kind in DESTROYS and claim is not None:
             sentences.extend(_cost(results, claim, kind))
-    return sentences
+    looking = _found(claims, CLEAN, chosen)
+    return sentences if looking is None else [*sentences, *_looking(results, looking)]
+
+
+def _looking(results: Results, claim: Claim) -> list[str]:
+    """Where the salience of clean images lies, and whether that is as claimed."""
+    place = (CLEAN, 0.0, claim.measure)
+    first, second = (
+        results.get(method, *place, map=SALIENCE_MAP) for method in (claim.method, claim.reference)
+    )
+    if first is None or second is None:
+        return []
+    verdict = f"That it is more is {claim.verdict} by this run."
+    chance = results.get(claim.method, *place, map=UNIFORM)
+    if chance is None:
+        return [
+            f"The salience of {claim.method} (Grad, clean images) correlates with the edges of the "
+            f"image by {labels.decimal(first.value)}, that of {claim.reference} by "
+            f"{labels.decimal(second.value)}. {verdict}"
+        ]
+    return [
+        f"Of the salience of {claim.method} (Grad, clean images) {labels.full(first)} lies on the "
+        f"outline of the object, of that of {claim.reference} {labels.full(second)}; "
+        f"{labels.percent(chance.value)} of the pixels are there. {verdict}"
+    ]
 
 
 def _cost(results: Results, claim: Claim, kind: str) -> list[str]:
@@ -176,9 +208,9 @@ def counted(seeds: Sequence[int]) -> str:
 def intervals(seeds: Sequence[int]) -> str:
     """What the intervals cover, and what they do not."""
     over_images = (
-        "95% score intervals (Wilson 1927); of confidence, calibration and consistency bootstrap "
-        "intervals over the images. They describe the luck of drawing these test images, not the "
-        "luck of training"
+        "95% score intervals (Wilson 1927); of confidence, calibration, consistency and salience "
+        "bootstrap intervals over the images. They describe the luck of drawing these test images, "
+        "not the luck of training"
     )
     if len(seeds) == 1:
         return (

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from itertools import combinations
 
 from atcore.errors import UserError
-from atcore.estimates import Estimate, calibration_error, error_consistency, mean_confidence
+from atcore.estimates import Estimate, calibration_error, error_consistency, mean, mean_confidence
 from atcore.measures import (
     Proportion,
     accuracy,
@@ -20,6 +20,7 @@ from atcore.measures import (
 from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from atcore.report import labels
 from atcore.report.records import Record, Results, middle
+from atcore.salience.table import Measured
 from atcore.seeds import spread
 
 # What `metrics` calls the robust accuracy under each attack.
@@ -27,8 +28,16 @@ _ATTACKS = {
     **{attack: f"robust_accuracy_{norm}" for norm, attack in ATTACKS.items()},
     **{attack: attack for attack in AUTO_ATTACKS.values()},
 }
-_COLUMNS = [name for name in Record.__dataclass_fields__ if name != "other"]
+_COLUMNS = [name for name in Record.__dataclass_fields__ if name not in ("other", "map")]
 _CONSISTENCY = "error_consistency"
+# Correlations, which may be negative.
+_SIGNED = {
+    _CONSISTENCY,
+    "salience_rank_correlation",
+    "salience_untrained_rank_correlation",
+    "salience_ssim",
+    "salience_edges",
+}
 
 
 def estimate(proportion: Proportion | None) -> Estimate | None:
@@ -113,6 +122,26 @@ def consistencies(
     return records
 
 
+def summarise_salience(
+    dataset: str, method: str, seed: int, parts: Sequence[Measured]
+) -> list[Record]:
+    """The mean over images of every measure of one network's salience maps, where it has one."""
+    return [
+        Record(
+            dataset=dataset,
+            method=method,
+            variant=part.variant,
+            level=part.level,
+            measure=f"salience_{part.measure}",
+            **asdict(found),
+            seed=seed,
+            map=part.map,
+        )
+        for part in parts
+        if (found := mean(part.values)) is not None
+    ]
+
+
 def means(records: Iterable[Record]) -> list[Record]:
     """Of every measure its mean over seeds, in their order; none where fewer than two have it."""
     by_place: dict[Record, list[Record]] = {}
@@ -121,7 +150,7 @@ def means(records: Iterable[Record]) -> list[Record]:
         by_place.setdefault(place, []).append(record)
     found = []
     for place, same in by_place.items():
-        least = -1.0 if place.measure == _CONSISTENCY else 0.0
+        least = -1.0 if place.measure in _SIGNED else 0.0
         over_seeds = spread([r.value for r in same], [r.n for r in same], least=least)
         if over_seeds is not None:
             found.append(replace(place, **asdict(over_seeds)))

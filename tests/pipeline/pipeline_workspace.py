@@ -44,7 +44,14 @@ SMALL: dict[str, Any] = {
     "quality.images": 100,
     "quality.epochs": 1,
     "salience.images": 2,
+    "salience.measured": {
+        "gradient": 20,
+        "smoothgrad": 2,
+        "integrated_gradients": 12,
+        "grad_cam": 20,
+    },
     "salience.smooth_samples": 4,
+    "salience.integration_steps": 2,
 }
 MODELS = ("standard", "underfit", "fgsm_8", "pgd_linf_8")
 # What has to be equal byte for byte wherever and however often it is computed.
@@ -55,6 +62,7 @@ REPRODUCIBLE = (
     "predictions/**/*.parquet",
     "quality/**/*.json",
     "salience/**/maps.safetensors",
+    "salience/**/measures.parquet",
 )
 # What Ray's client logs before it can be told to be quiet, once per try to connect.
 _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")

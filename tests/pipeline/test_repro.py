@@ -147,7 +147,7 @@ def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_bu
         ("variants shapes patch_shuffled", 2),
         ("train shapes pgd_linf_8 0", EPOCHS),
         ("evaluate shapes standard 0", 15),
-        ("salience shapes fgsm_8 0", 4),
+        ("salience shapes fgsm_8 0", 3),
     ],
 )
 def test_without_a_terminal_progress_is_plain_lines_up_to_the_total(

@@ -14,6 +14,8 @@ from atcore import predictions
 from atcore.estimates import Estimate
 from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from atcore.quality import Probe, Quality
+from atcore.salience import table
+from atcore.salience.table import Measured
 from tasks import paths
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +106,26 @@ def write_maps(file: Path, rows: list[tuple[str, float]]) -> None:
     save_file(tensors, file, {"rows": json.dumps(metadata)})
 
 
+def write_measures(method: str, seed: int, rows: list[tuple[str, float]]) -> None:
+    """Measures of 8 images; the salience of the last method is on the outline."""
+    outline = 0.375 if method == NAUGHTY else 0.125 + seed / 8
+    ids = np.arange(8, dtype=np.int64)
+
+    def part(variant: str, level: float, kind: str, measure: str, value: float) -> Measured:
+        values = np.full(8, value, np.float32)
+        values[:4] += 1 / 64 * (ids[:4] - 1.5)
+        return Measured(variant, level, kind, measure, ids, values)
+
+    parts = [
+        part(CLEAN, 0.0, "uniform", "outline", 0.25),
+        *(part(CLEAN, 0.0, kind, "outline", outline) for kind in ("gradient", "smoothgrad")),
+        part(CLEAN, 0.0, "gradient", "untrained_rank_correlation", -0.25),
+        *(part(*row, "gradient", "gini", 0.5) for row in rows),
+        *(part(*row, "gradient", "rank_correlation", 0.75) for row in rows[1:]),
+    ]
+    table.write(parts, paths.salience_measures("shapes", method, seed))
+
+
 def _write_method(method: str, seed: int) -> None:
     predictions.write(parts_of(method, seed), CLASSES, paths.predictions("shapes", method, seed))
     adversarial = method == NAUGHTY
@@ -125,7 +147,8 @@ def _write_method(method: str, seed: int) -> None:
     rows = [(part.variant, part.level) for part in parts_of(method)]
     attacks = (*ATTACKS.values(), *AUTO_ATTACKS.values())
     kept = [row for row in rows if row[0] not in attacks]
-    write_maps(paths.salience("shapes", method, seed) / "maps.safetensors", kept)
+    write_maps(paths.salience_maps("shapes", method, seed), kept)
+    write_measures(method, seed, kept)
 
 
 def write_quality() -> None:

@@ -12,7 +12,8 @@ from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
 from atcore.report.pictures import shape_bias_of_classes
 from atcore.report.records import Results
 from atcore.report.sentences import headline, verdicts
-from atcore.report.summary import means, summarise
+from atcore.report.summary import means, summarise, summarise_salience
+from atcore.salience.table import Measured
 
 IMAGES = 60
 _KINDS = {
@@ -46,7 +47,7 @@ def network(method: str, *, adversarial: bool) -> Network:
         stop_at=None,
         trainings=(Training("epochs", 1, None, 0.5, None),),
         curves=(Curve((0.5,), (None,)),),
-        maps=Maps((), nothing.astype(np.uint8), nothing.astype(np.float32), *[nothing] * 2),
+        maps=Maps((), nothing.astype(np.uint8), {}, nothing, nothing),
     )
 
 
@@ -68,6 +69,7 @@ def dataset(*seeds: dict[str, list[Predictions]], kinds: dict[str, str] | None =
         networks=tuple(network(m, adversarial=m.startswith("pgd")) for m in seeds[0]),
         results=Results((*records, *means(records))),
         answers={method: [tables[method] for tables in seeds] for method in seeds[0]},
+        salience={method: [[] for _ in seeds] for method in seeds[0]},
     )
 
 
@@ -208,6 +210,55 @@ def test_a_seed_that_cannot_test_a_claim_does_not_agree() -> None:
     assert claim.p is not None
     assert claim.p < 0.05
     assert claim.verdict == NOT_DECIDED
+
+
+def looking(measure: str, *outlines: tuple[list[float], list[float]]) -> Dataset:
+    """Salience on outlines, image by image, of `standard` and `pgd` at each seed."""
+
+    def measured(values: list[float]) -> list[Measured]:
+        numbers = np.array(values, np.float32)
+        return [Measured(CLEAN, 0.0, "gradient", measure, np.arange(len(values)), numbers)]
+
+    salience = {
+        "standard": [measured(ordinary) for ordinary, _ in outlines],
+        "pgd": [measured(robust) for _, robust in outlines],
+    }
+    records = [
+        record
+        for method, tables in salience.items()
+        for seed, parts in enumerate(tables)
+        for record in summarise_salience("d", method, seed, parts)
+    ]
+    empty = {"standard": table(0, 0, 0), "pgd": table(0, 0, 0)}
+    results = Results((*records, *means(records)))
+    return replace(dataset(*[empty] * len(outlines), kinds={}), salience=salience, results=results)
+
+
+@pytest.mark.parametrize(
+    ("robust", "verdict"),
+    [(0.375, SUPPORTED), (0.125, NOT_SUPPORTED), (0.25, NOT_DECIDED)],
+)
+@pytest.mark.parametrize("measure", ["outline", "edges"])
+def test_salience_that_follows_outlines(measure: str, robust: float, verdict: str) -> None:
+    ordinary = [0.25 + i / 1024 for i in range(8)]
+    moved = [value + robust - 0.25 for value in ordinary]
+    [claim] = claims_of([looking(measure, (ordinary, moved))])
+    assert (claim.variant, claim.measure) == (CLEAN, f"salience_{measure}")
+    assert claim.comparison is not None
+    assert claim.comparison.effect == pytest.approx(robust - 0.25)
+    assert claim.verdict == verdict
+
+
+def test_salience_of_several_seeds_is_paired_by_image_and_has_to_agree() -> None:
+    low, high = [0.1] * 8, [0.2 + i / 100 for i in range(8)]
+    [claim] = claims_of([looking("outline", (low, high), (low, high))])
+    assert claim.comparison is not None
+    assert (claim.comparison.n, claim.verdict) == (8, SUPPORTED)
+    assert claim.effects_by_seed == pytest.approx((0.135, 0.135))
+    [split] = claims_of([looking("outline", (low, high), ([0.15] * 8, low))])
+    assert split.p is not None
+    assert split.p < 0.05
+    assert (split.verdict, split.seeds_as_claimed) == (NOT_DECIDED, 1)
 
 
 def test_all_claims_of_a_run_are_one_family() -> None:

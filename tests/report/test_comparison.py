@@ -1,12 +1,15 @@
 """Paired tests against scipy and by hand."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
-from atcore.comparison import Comparison, holm, paired, sign_flip_p
+from atcore.comparison import Comparison, holm, paired, paired_means, sign_flip_p
 from atcore.measures import Outcomes
 
 
@@ -138,3 +141,64 @@ def test_exchanging_the_networks_mirrors_the_comparison(one: int, other: int, sa
 )
 def test_holm(p_values: list[float], corrected: list[float]) -> None:
     assert holm(p_values) == pytest.approx(corrected)
+
+
+def test_the_smallest_p_value_is_that_of_one_exchange_and_its_mirror_image() -> None:
+    assert sign_flip_p(np.full(200, 3)) == 0.5**199
+
+
+# --- real numbers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Values:
+    ids: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+def values_of(*numbers: float, first: int = 0) -> Values:
+    ids = np.arange(first, first + len(numbers), dtype=np.int64)
+    return Values(ids, np.array(numbers, np.float32))
+
+
+def test_means_are_compared_on_the_images_that_both_have_a_value_of() -> None:
+    one = values_of(0.5, 0.75, float("nan"), 0.5)
+    found = paired_means([one], [values_of(0.25, 0.5, 0.5, first=1)])
+    assert found is not None
+    # Images 1 and 3: 0.75 - 0.25 and 0.5 - 0.5.
+    assert (found.n, found.effect) == (2, 0.25)
+    assert found.low <= found.effect <= found.high
+    assert found.p == 1.0
+    assert paired_means([one], [values_of(1.0, first=9)]) is None
+    assert paired_means([], []) is None
+
+
+def permutation_p(differences: NDArray[np.floating]) -> float:
+    found = stats.permutation_test(
+        (differences,), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    return float(found.pvalue)
+
+
+def test_the_test_of_means_is_the_exact_permutation_test() -> None:
+    # Whole hundredths of the largest, which the test does not round.
+    differences = np.append(np.random.default_rng(3).integers(-60, 90, size=11), 100) / 100
+    found = paired_means([values_of(*differences)], [values_of(*[0.0] * 12)])
+    assert found is not None
+    assert found.p == pytest.approx(permutation_p(np.rint(100 * differences)))
+
+
+def test_rounding_hardly_changes_the_test_of_means() -> None:
+    differences = np.random.default_rng(4).normal(0.02, 0.05, 12)
+    found = paired_means([values_of(*differences)], [values_of(*[0.0] * 12)])
+    assert found is not None
+    assert found.p == pytest.approx(permutation_p(differences), rel=0.05)
+
+
+def test_an_image_of_several_seeds_counts_once_with_the_mean_of_its_differences() -> None:
+    found = paired_means(
+        [values_of(0.5, 1.0), values_of(0.5, 0.5)], [values_of(0.0, 0.0), values_of(0.25, 0.0)]
+    )
+    assert found is not None
+    assert (found.n, found.effect) == (2, pytest.approx((0.375 + 0.75) / 2))
+    assert found.p == pytest.approx(0.5)

@@ -3,10 +3,19 @@
 import csv
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 import yaml
-from report_artifacts import CLASSES, NAUGHTY, Page, parts_of, write_maps, write_params
+from report_artifacts import (
+    CLASSES,
+    NAUGHTY,
+    Page,
+    parts_of,
+    write_maps,
+    write_measures,
+    write_params,
+)
 
 from atcore import predictions
 from atcore.errors import UserError
@@ -18,7 +27,11 @@ from tasks import paths, report
 def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
     """Those of one method, by what they measure."""
     records = loads((folder / "reports/summary.json").read_text())
-    return {(r.method, r.variant, r.level, r.measure): r for r in records if r.other is None}
+    return {
+        (r.method, r.variant, r.level, r.measure): r
+        for r in records
+        if r.other is None and r.map in (None, "gradient")
+    }
 
 
 @pytest.mark.parametrize(
@@ -39,6 +52,8 @@ def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
         (("underfit", CLEAN, 0.0, "confidence"), 0.7, 40),
         (("underfit", CLEAN, 0.0, "calibration_error"), 0.05, 40),
         (("standard", "stylized", 0.6, "calibration_error"), 0.45, 40),
+        ((NAUGHTY, CLEAN, 0.0, "salience_outline"), 0.375, 8),
+        (("standard", "stylized", 0.6, "salience_rank_correlation"), 0.75, 8),
     ],
 )
 def test_records(reported: Path, key: tuple[str, str, float, str], value: float, n: int) -> None:
@@ -74,7 +89,7 @@ def test_records_have_the_order_of_the_run(reported: Path) -> None:
 
 def test_claims_file(reported: Path) -> None:
     claims = json.loads((reported / "reports/claims.json").read_text())
-    assert len(claims) == 8
+    assert len(claims) == 10
     stylized = claims[0]
     assert (stylized["reference"], stylized["variant"]) == ("standard", "stylized")
     assert stylized["verdict"] == "supported"
@@ -97,7 +112,7 @@ def test_metrics(reported: Path) -> None:
 def test_curves(reported: Path) -> None:
     with (reported / "reports/curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [*rows[0], "other"] == list(Record.__dataclass_fields__)
+    assert [*rows[0], "other", "map"] == list(Record.__dataclass_fields__)
     drawn = {(row["variant"], row["measure"]) for row in rows}
     assert ("pgd_linf", "robust_accuracy") in drawn
     assert ("saturated", "accuracy_on_correct") in drawn
@@ -113,7 +128,9 @@ def test_figures(reported: Path) -> None:
         "patch_shuffled.png",
         "pgd_l2.png",
         "pgd_linf.png",
-        "salience.png",
+        "salience_gradient.png",
+        "salience_outlines.png",
+        "salience_smoothgrad.png",
         "saturated.png",
         "shape_bias_by_class.png",
         "stylized.png",
@@ -127,7 +144,7 @@ def test_figures(reported: Path) -> None:
 def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
     report.main()
     files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
-    assert len(files) == 15
+    assert len(files) == 17
     for path in files:
         again = workspace / path.relative_to(reported)
         assert again.read_bytes() == path.read_bytes(), path.name
@@ -151,7 +168,8 @@ def test_an_old_report_is_replaced_as_a_whole(workspace: Path) -> None:
         (paths.quality("shapes", "saturated"), "quality"),
         (paths.training("shapes", NAUGHTY, 0), "train"),
         (paths.curve("shapes", "underfit", 0), "train_control"),
-        (paths.salience("shapes", NAUGHTY, 0) / "maps.safetensors", "salience"),
+        (paths.salience_maps("shapes", NAUGHTY, 0), "salience"),
+        (paths.salience_measures("shapes", "underfit", 0), "salience_control"),
         (paths.predictions("shapes", "underfit", 0), "evaluate_control"),
     ],
     ids=lambda value: value.name if isinstance(value, Path) else value,
@@ -169,7 +187,8 @@ def test_missing_file(path: Path, stage: str) -> None:
     "path",
     [
         paths.dataset_info("shapes"),
-        paths.salience("shapes", "standard", 0) / "maps.safetensors",
+        paths.salience_maps("shapes", "standard", 0),
+        paths.salience_measures("shapes", "standard", 0),
         paths.predictions("shapes", "standard", 0),
     ],
     ids=lambda path: path.name,
@@ -205,10 +224,9 @@ def test_report_of_one_method_on_clean_images_alone(workspace: Path, method: str
     del values["method"]["underfit"]
     Path("params.yaml").write_text(yaml.safe_dump(values))
     predictions.write(parts_of(method)[:1], CLASSES, paths.predictions("shapes", method, 0))
-    maps = paths.salience("shapes", method, 0) / "maps.safetensors"
-    maps.unlink()
-    maps.parent.rmdir()
-    write_maps(maps, [(CLEAN, 0.0)])
+    rmtree(paths.salience("shapes", method, 0))
+    write_maps(paths.salience_maps("shapes", method, 0), [(CLEAN, 0.0)])
+    write_measures(method, 0, [(CLEAN, 0.0)])
     report.main()
     page = Page((workspace / "reports/index.html").read_text())
     assert "no adversarially trained network beside an ordinary one to compare" in page.text

@@ -18,7 +18,7 @@ def html(reported: Path) -> Page:
 
 
 def test_page_is_self_contained_and_describes_its_pictures(html: Page) -> None:
-    assert len(html.pictures) == 10
+    assert len(html.pictures) == 12
     assert all(
         (picture["src"] or "").startswith("data:image/png;base64,") for picture in html.pictures
     )
@@ -78,7 +78,7 @@ def test_auto_attack_counts_its_own_images(html: Page) -> None:
 
 
 def test_claims_are_tested(html: Page) -> None:
-    assert "Of 8 claims, " in html.text
+    assert "Of 10 claims, " in html.text
     # Stylized, of the 36 images both know: 30 and 10 right, 20 of them by the robust one alone.
     assert "supported +55.6 [+35.9, +69.3] p < 0.001 n 36" in html.text
 
@@ -98,11 +98,25 @@ def test_page_compares_the_errors_of_networks(html: Page) -> None:
     assert "expected calibration error" in html.text
 
 
+def test_page_says_what_the_networks_look_at(html: Page) -> None:
+    # All eight images point to one side.
+    assert (
+        f"Of the salience of {NAUGHTY} (Grad, clean images) 37.5% [36.6, 38.4] (n = 8) lies on the "
+        "outline of the object, of that of standard 12.5% [11.6, 13.4] (n = 8); 25.0% of the "
+        "pixels are there. That it is more is supported by this run."
+    ) in html.text
+    assert "clean looks more at outlines" in html.text
+    assert "a map without any structure 0.25 [" in html.text
+    assert "saturated, p = 64: Grad 0.75 [" in html.text
+    assert "Grad −0.25 [" in html.text
+    assert html.elements.count("details") == 2
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.456, "0.46"), (-0.25, "−0.25"), (-0.001, "0.00"), (1.0, "1.00")]
 )
-def test_kappa_has_two_digits(value: float, text: str) -> None:
-    assert labels.kappa(value) == text
+def test_a_decimal_has_two_digits(value: float, text: str) -> None:
+    assert labels.decimal(value) == text
 
 
 def test_page_warns_of_failed_training_and_missing_images(html: Page) -> None:

@@ -272,6 +272,10 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("evaluate.auto_attack", [AUTO | {"eps": 0}], "0", "greater than 0"),
     ("evaluate.shard", 0, "0", "greater than or equal to 1"),
     ("salience.smooth_samples", 0, "0", "greater than or equal to 1"),
+    ("salience.integration_steps", 0, "0", "greater than or equal to 1"),
+    ("salience.measured", {}, "{}", "at least 1 item"),
+    ("salience.measured.gradient", 0, "0", "greater than or equal to 1"),
+    ("salience.measured.grad_cams", 8, "'grad_cams'", "'gradient', 'smoothgrad'"),
     ("ray.storage", "storage", "'storage'", "an absolute path that all nodes share, or s3://"),
     ("ray.storage", 1, "1", "string"),
 ]
@@ -292,6 +296,14 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
     said = message.split(": ", 1)[1]
     assert shown in said
     assert allowed in said
+
+
+def test_images_that_are_shown_have_to_be_measured(path: Path) -> None:
+    wrong = changed(("salience.images", 8), ("salience.measured.smoothgrad", 7))
+    path.write_text(yaml.safe_dump(wrong))
+    assert message_of(path) == (
+        "salience.measured.smoothgrad: 7 is not allowed while salience.images is 8; give 8 or more"
+    )
 
 
 @pytest.mark.parametrize(

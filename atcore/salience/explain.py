@@ -1,0 +1,146 @@
+"""The maps of one network on a few images and all of their variants, and what they measure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atcore.images import shapes
+from atcore.images.table import ImageTable
+from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.pixels import to_pixels
+from atcore.rng import stream_key
+from atcore.salience import measures
+from atcore.salience.maps import MAPS, MapSettings
+from atcore.salience.table import UNIFORM, Measured
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant of the images at one level.
+
+    Attributes:
+        moved: whether things are elsewhere than in the clean image.
+    """
+
+    variant: str
+    level: float
+    moved: bool
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The maps and measures of n images on R rows.
+
+    Attributes:
+        maps: float32 R x m x H x W by kind, of the first m <= n images.
+        predicted: int32 R x n.
+        measured: of the same maps.
+    """
+
+    maps: dict[str, NDArray[np.float32]]
+    predicted: NDArray[np.int32]
+    measured: list[Measured]
+
+
+def untrained_weights(spec: ModelSpec, seed: int) -> bytes:
+    """Random weights as no training run starts from them, in safetensors format."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_key(seed, "salience/untrained") & (2**63 - 1))
+        return weights_to_bytes(build(spec))
+
+
+def inside(table: ImageTable) -> NDArray[np.bool_] | None:
+    """Where the objects are, N x H x W; None where the images do not come with that knowledge."""
+    if table.origin.get("generator") != "shapes":
+        return None
+    pairs = zip(table.ids.tolist(), table.labels.tolist(), strict=True)
+    seed = table.origin["seed"]
+    return np.stack([shapes.render(seed, i, label, label).inside for i, label in pairs])
+
+
+class _Object:
+    """What is known of where the objects of the clean images are."""
+
+    def __init__(self, table: ImageTable, x: Tensor) -> None:
+        mask = inside(table)
+        self._edges = measures.ranks(measures.edges(x)) if mask is None else None
+        self._parts: dict[str, Tensor] = {}
+        if mask is not None:
+            object_ = torch.from_numpy(mask).to(x.device)
+            self._parts = {"inside": object_, "outline": measures.outline(object_)}
+
+    @property
+    def known(self) -> bool:
+        """Whether the outlines are."""
+        return bool(self._parts)
+
+    def measure(self, maps: Tensor, ranks: Tensor) -> dict[str, Tensor]:
+        """How much of the salience of the first images is at their objects."""
+        if self._edges is not None:
+            return {"edges": measures.correlation(ranks, self._edges[: len(maps)])}
+        parts = self._parts.items()
+        return {name: measures.share(maps, part[: len(maps)]) for name, part in parts}
+
+
+def _measured(
+    row: Row, kind: str, ids: NDArray[np.int64], found: Mapping[str, Tensor]
+) -> Iterator[Measured]:
+    for measure, tensor in found.items():
+        values = tensor.float().cpu().numpy()
+        yield Measured(row.variant, row.level, kind, measure, ids[: len(values)], values)
+
+
+def explain(
+    model: nn.Module,
+    untrained: nn.Module,
+    rows: Sequence[Row],
+    tables: Sequence[ImageTable],
+    counts: Mapping[str, int],
+    settings: MapSettings,
+    device: str,
+) -> Explained:
+    """Maps and measures of the same n images on R rows.
+
+    Args:
+        model: maps N x 3 x H x W in [0, 1] to logits; on `device`, frozen, in eval mode.
+        untrained: the same with random weights. A map that looks alike for both says nothing about
+            what was learned (Adebayo et al. 2018, "Sanity checks for saliency maps").
+        rows: the first is the clean one.
+        tables: the images of each row, n in the same order.
+        counts: how many of the images get each kind of map (names of `MAPS`).
+    """
+    ids = tables[0].ids
+    pixels = [to_pixels(torch.from_numpy(table.images.copy()).to(device)) for table in tables]
+    y = torch.from_numpy(tables[0].labels.astype(np.int64)).to(device)
+    with torch.no_grad():
+        predicted = torch.stack([model(x).argmax(dim=1) for x in pixels])
+    objects = _Object(tables[0], pixels[0])
+    maps: dict[str, NDArray[np.float32]] = {}
+    measured: list[Measured] = []
+    if objects.known:
+        flat = torch.ones_like(pixels[0][:, 0])
+        by_chance = objects.measure(flat, measures.ranks(flat))
+        measured += _measured(rows[0], UNIFORM, ids, by_chance)
+    for kind, count in counts.items():
+        if not count:
+            continue
+        own = [MAPS[kind](model, x[:count], y[:count], settings) for x in pixels]
+        control = MAPS[kind](untrained, pixels[0][:count], y[:count], settings)
+        ranks = [measures.ranks(shown) for shown in own]
+        for row, shown, ranked in zip(rows, own, ranks, strict=True):
+            found = {"gini": measures.gini(shown)}
+            if row is rows[0]:
+                alike = measures.correlation(ranked, measures.ranks(control))
+                found["untrained_rank_correlation"] = alike
+            else:
+                found["rank_correlation"] = measures.correlation(ranked, ranks[0])
+                found["ssim"] = measures.ssim(shown, own[0])
+            if not row.moved:
+                found |= objects.measure(shown, ranked)
+            measured += _measured(row, kind, ids, found)
+        maps[kind] = torch.stack(own).cpu().numpy()
+    return Explained(maps, predicted.cpu().numpy().astype(np.int32), measured)

@@ -22,7 +22,8 @@ _VARIANCE_FLOOR = 1e-5
 
 def statistics(activations: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (biased, floor 0.003) over the pixels: each N x C x 1 x 1."""
-    variance, mean = torch.var_mean(activations, (2, 3), correction=0, keepdim=True)
+    # In bf16 the variance of a channel would have two digits.
+    variance, mean = torch.var_mean(activations.float(), (2, 3), correction=0, keepdim=True)
     return mean, (variance + _VARIANCE_FLOOR).sqrt()
 
 

@@ -59,11 +59,7 @@ def mean(values: NDArray[np.floating]) -> Estimate | None:
 
 def mean_confidence(part: Predictions) -> Estimate | None:
     """Mean probability of the most probable class, 0 to 1; None without images."""
-    n = len(part.ids)
-    if not n:
-        return None
-    top1 = part.probabilities[:, 0]
-    return _estimate(float(top1.mean(dtype=np.float64)), _weights(n) @ top1 / n, n)
+    return mean(part.probabilities[:, 0])
 
 
 def calibration_error(part: Predictions) -> Estimate | None:

@@ -37,6 +37,9 @@ _RESERVED = {
 }
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
 _SMALLEST_PRETRAINED = 64
+# The transfer that needs no stylizer, and the encoder that is downloaded.
+FILTERED, IMAGENET = "filtered", "imagenet"
+_ENCODERS, _WEIGHTS = Path("raw/encoder"), (".safetensors", ".pth")
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -81,12 +84,19 @@ class Selection(_Section):
     methods: list[str] = Field(min_length=1)
     controls: list[str]
     variants: list[str]
+    transferred: list[str] = []
+    stylizers: list[str] = []
 
 
 class Run(Selection):
     seed: Annotated[int, Field(ge=0)]
     # Strict: they are names too, of stages and files, where 1.0 is not 1.
     seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+
+    @property
+    def all_variants(self) -> list[str]:
+        """Those that need a trained stylizer last, in the order of tables and figures."""
+        return [*self.variants, *self.transferred]
 
     @property
     def models(self) -> list[str]:
@@ -200,16 +210,49 @@ class Ray(_Section):
     storage: Annotated[str | None, BeforeValidator(_storage)]
 
 
-class NonNegativeVariant(_Section):
-    kind: Literal["cue_conflict", "edges"]
+# The one folder of pictures that stages depend on in dvc.yaml.
+Styles = Literal["raw/styles"] | None
+
+
+def _encoder(value: Any) -> Any:
+    """Stages depend on the folder of the files in dvc.yaml."""
+    path = Path(value) if isinstance(value, str) else Path()
+    if value != IMAGENET and (path.parent != _ENCODERS or path.suffix not in _WEIGHTS):
+        allowed = " or ".join(f"{_ENCODERS}/NAME{suffix}" for suffix in _WEIGHTS)
+        raise ValueError(f"{value!r} is not allowed; give {IMAGENET}, {allowed}")
+    return value
+
+
+class Stylizer(_Section):
+    encoder: Annotated[str, BeforeValidator(_encoder)]
+    styles: Styles
+    size: Annotated[int, Field(ge=32)]
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    style_weight: NonNegative
+    precision: Literal["bf16", "fp32"]
+    threads: Count
+
+
+class Edges(_Section):
+    kind: Literal["edges"]
     levels: list[NonNegative] = Field(min_length=1)
 
 
-class Stylized(_Section):
+class _Transferring(_Section):
+    levels: list[NonNegative] = Field(min_length=1)
+    # `filtered`, or a name in the catalogue `stylizer`.
+    transfer: str = FILTERED
+
+
+class CueConflict(_Transferring):
+    kind: Literal["cue_conflict"]
+
+
+class Stylized(_Transferring):
     kind: Literal["stylized"]
-    levels: list[NonNegative] = Field(min_length=1)
-    # The one folder of pictures that the stage depends on in dvc.yaml.
-    styles: Literal["raw/styles"] | None = None
+    styles: Styles = None
 
 
 class PositiveVariant(_Section):
@@ -223,7 +266,7 @@ class PatchShuffled(_Section):
 
 
 Variant = Annotated[
-    Stylized | NonNegativeVariant | PositiveVariant | PatchShuffled, Field(discriminator="kind")
+    Stylized | CueConflict | Edges | PositiveVariant | PatchShuffled, Field(discriminator="kind")
 ]
 
 
@@ -244,6 +287,11 @@ class Evaluate(_Section):
     shard: Count
 
 
+class Quality(_Section):
+    images: Annotated[int, Field(ge=100)]
+    epochs: Count
+
+
 class Salience(_Section):
     images: Count
     measured: dict[Literal["gradient", "smoothgrad", "integrated_gradients", "grad_cam"], Count] = (
@@ -260,8 +308,10 @@ class Params(_Section):
     dataset: dict[str, Dataset]
     method: dict[str, Method]
     training: Training
+    stylizer: dict[str, Stylizer]
     variant: dict[str, Variant]
     evaluate: Evaluate
+    quality: Quality
     salience: Salience
     ray: Ray
 
@@ -283,6 +333,8 @@ class Params(_Section):
             ("methods", selection.methods, self.method),
             ("controls", selection.controls, self.method),
             ("variants", selection.variants, self.variant),
+            ("transferred", selection.transferred, self.variant),
+            ("stylizers", selection.stylizers, self.stylizer),
         ]
         for key, names, catalogue in catalogues:
             for name in names:
@@ -303,6 +355,43 @@ class Params(_Section):
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
                     f"name one of {section}.methods: {', '.join(selection.methods)}"
                 )
+
+    @model_validator(mode="after")
+    def _transfers_exist(self) -> Self:
+        for name, variant in self.variant.items():
+            transfer = self.transfer(name)
+            if transfer is not None and transfer not in self.stylizer:
+                allowed = ", ".join((FILTERED, *self.stylizer))
+                raise ValueError(
+                    f"variant.{name}.transfer: {transfer!r} is unknown; allowed: {allowed}"
+                )
+            if transfer is not None and max(variant.levels) > 1:
+                raise ValueError(
+                    f"variant.{name}.levels: {max(variant.levels):g} is not allowed; a stylizer's "
+                    "strength is 0 to 1"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _variants_have_their_stylizers(self) -> Self:
+        for name in self.run.variants:
+            transfer = self.transfer(name)
+            if transfer is not None:
+                raise ValueError(
+                    f"run.variants: {name!r} needs the stylizer {transfer!r}; "
+                    "name it in run.transferred"
+                )
+        for name in self.run.transferred:
+            transfer = self.transfer(name)
+            if transfer is None:
+                raise ValueError(
+                    f"run.transferred: {name!r} needs no stylizer; name it in run.variants"
+                )
+            if transfer not in self.run.stylizers:
+                raise ValueError(
+                    f"run.stylizers: variant.{name} transfers by {transfer!r}, which is not named"
+                )
+        return self
 
     @model_validator(mode="after")
     def _methods_fit_together(self) -> Self:
@@ -369,7 +458,16 @@ class Params(_Section):
     @property
     def variant_levels(self) -> list[tuple[str, float]]:
         """(variant, level) of every selected variant at every level, in the order of the file."""
-        return [(name, level) for name in self.run.variants for level in self.variant[name].levels]
+        return [
+            (name, level) for name in self.run.all_variants for level in self.variant[name].levels
+        ]
+
+    def transfer(self, variant: str) -> str | None:
+        """The stylizer that a variant needs, if any."""
+        chosen = self.variant[variant]
+        if isinstance(chosen, Stylized | CueConflict) and chosen.transfer != FILTERED:
+            return chosen.transfer
+        return None
 
     def of_paper(self, name: str) -> Self:
         """The same with the selection that `paper` has under a name.

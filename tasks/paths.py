@@ -31,6 +31,11 @@ def training(dataset: str, method: str, seed: int) -> Path:
     return Path("curves", dataset, method, f"{seed}.json")
 
 
+def stylizer(dataset: str, name: str) -> Path:
+    """Folder of stylizer.safetensors and stylizer.json."""
+    return Path("stylizers", dataset, name)
+
+
 def variant(dataset: str, name: str) -> Path:
     """Folder with one image table per level."""
     return Path("variants", dataset, name)
@@ -38,6 +43,11 @@ def variant(dataset: str, name: str) -> Path:
 
 def variant_level(dataset: str, name: str, level: float) -> Path:
     return variant(dataset, name) / f"{level:g}.parquet"
+
+
+def quality(dataset: str, name: str) -> Path:
+    """What a variant keeps of its images, in JSON."""
+    return Path("quality", dataset, f"{name}.json")
 
 
 def predictions(dataset: str, method: str, seed: int) -> Path:

@@ -13,6 +13,7 @@ from atcore import predictions
 from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.quality import Quality
 from atcore.report import page, pictures
 from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
@@ -23,6 +24,7 @@ from atcore.report.inputs import (
     read_maps,
     read_training,
 )
+from atcore.report.kept import Kept, kept
 from atcore.report.page import Section
 from atcore.report.records import Record, Results, dumps
 from atcore.report.summary import (
@@ -86,7 +88,7 @@ def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[st
     for name in dict.fromkeys(r.variant for r in records if r.variant != predictions.CLEAN):
         if name in (*ATTACKS.values(), *AUTO_ATTACKS.values()):
             kinds[name] = name
-        elif name in settings.run.variants:
+        elif name in settings.run.all_variants:
             kinds[name] = settings.variant[name].kind
         else:
             raise UserError(
@@ -130,13 +132,22 @@ def _dataset(settings: Params, name: str) -> Dataset:
     )
 
 
-def _section(dataset: Dataset, claims: Iterable[Claim]) -> Section:
+def _kept(settings: Params, dataset: Dataset) -> Kept:
+    names = settings.run.all_variants
+    files = [_existing(paths.quality(dataset.name, name), "quality") for name in names]
+    qualities = [Quality.from_json(file.read_text("utf-8")) for file in files]
+    kinds = {name: settings.variant[name].kind for name in names}
+    return kept(kinds, zip(names, qualities, strict=True))
+
+
+def _section(settings: Params, dataset: Dataset, claims: Iterable[Claim]) -> Section:
     charts = pictures.charts(dataset)
     learning = pictures.learning_curves(dataset)
     own = [claim for claim in claims if claim.dataset == dataset.name]
     by_class = pictures.shape_bias_of_classes(dataset)
     outlines, maps = pictures.outlines(dataset), pictures.salience(dataset)
-    return page.section(dataset, own, charts, by_class, learning, outlines, maps)
+    keeps = _kept(settings, dataset)
+    return page.section(dataset, own, keeps, charts, by_class, learning, outlines, maps)
 
 
 def _write_figures(section: Section, folder: Path) -> None:
@@ -149,7 +160,7 @@ def main() -> None:
     settings = params.load()
     datasets = [_dataset(settings, name) for name in settings.run.datasets]
     claims = claims_of(datasets)
-    sections = [_section(dataset, claims) for dataset in datasets]
+    sections = [_section(settings, dataset, claims) for dataset in datasets]
     records = [record for dataset in datasets for record in dataset.results.records]
     shown = [record for dataset in datasets for record in dataset.results.shown]
     main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}

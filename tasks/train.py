@@ -1,25 +1,19 @@
 """Stage `train` (and `train_control`): train one method on one dataset with one seed.
 
-One worker trains in a plain Ray task that streams its state back after every epoch. The driver
-keeps it in a checkpoint outside DVC's outs, keyed by everything the result depends on, so that a
-killed stage or a lost worker goes on from the last epoch. Several workers train with Ray Train,
-which does the same with a storage that all nodes share (`tasks.data_parallel`).
+One worker trains in a plain Ray task and goes on from the last epoch after a kill or the loss of
+the worker (`tasks.resumable`). Several workers train with Ray Train, which does the same with a
+storage that all nodes share (`tasks.data_parallel`).
 """
 
 import csv
-import hashlib
-import inspect
 import io
 import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import ray
 import torch
-from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 import atcore.attacks.pgd
 import atcore.attacks.spatial
@@ -34,7 +28,7 @@ import atcore.schedules
 import atcore.training
 import atcore.workers
 from atcore.errors import UserError
-from atcore.files import write_bytes, write_text
+from atcore.files import write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Trades
@@ -52,9 +46,8 @@ from atcore.training import (
 from tasks import cluster, params, paths, stage, trained
 from tasks.attacks import training_attack, validation_attack
 from tasks.progress import track
+from tasks.resumable import run_name, states
 
-_LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
-_ATTEMPTS = 3
 _CODE = (
     atcore.training,
     atcore.attacks.pgd,
@@ -122,17 +115,6 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
     )
 
 
-def _run_name(spec: TrainingSpec, model: ModelSpec, files: list[Path]) -> str:
-    """A hash of everything that decides the result: parameters, data, code and torch itself."""
-    key = hashlib.sha256(repr((spec, model, torch.__version__)).encode())
-    for file in files:
-        with file.open("rb") as stream:
-            key.update(hashlib.file_digest(stream, "sha256").digest())
-    for module in _CODE:
-        key.update(inspect.getsource(module).encode())
-    return key.hexdigest()
-
-
 def _train_remotely(
     spec: TrainingSpec,
     model: ModelSpec,
@@ -145,35 +127,6 @@ def _train_remotely(
     yield from train(spec, model, *splits, checkpoint=checkpoint, device=device)
 
 
-def _epochs(
-    spec: TrainingSpec,
-    model: ModelSpec,
-    train_images: ImageTable,
-    validation_images: ImageTable,
-    saved: Path,
-) -> Iterator[Progress]:
-    """All epochs still to come, each one saved, across lost workers."""
-    task = ray.remote(num_cpus=cluster.cpus(spec.threads), num_gpus=cluster.gpus(), max_retries=0)(
-        _train_remotely
-    )
-    data = (ray.put(train_images), ray.put(validation_images))
-    for attempt in range(1, _ATTEMPTS + 1):
-        checkpoint = saved.read_bytes() if saved.exists() else None
-        try:
-            with cluster.users_mistakes():
-                stream: Any = task.remote(spec, model, *data, checkpoint)
-                for reference in stream:
-                    progress: Progress = ray.get(reference)
-                    write_bytes(saved, progress.checkpoint)
-                    yield progress
-        except _LOST as error:
-            if attempt == _ATTEMPTS:
-                raise
-            print(f"lost the worker ({type(error).__name__}); going on from the last epoch")
-        else:
-            return
-
-
 def _train_alone(
     spec: TrainingSpec,
     model: ModelSpec,
@@ -182,7 +135,8 @@ def _train_alone(
     saved: Path,
     show: Callable[[Epoch], None],
 ) -> Progress:
-    for progress in _epochs(spec, model, train_images, validation_images, saved):
+    arguments = (spec, model, train_images, validation_images)
+    for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
         show(progress.history[-1])
     return progress
 
@@ -240,7 +194,7 @@ def main(dataset: str, method: str, number: str) -> None:
     if reference is not None:
         target = trained.validation_accuracy(dataset, reference, seed)
         spec = replace(spec, stop_at_accuracy=target)
-    name = _run_name(spec, model, files)
+    name = run_name((spec, model), files, _CODE)
     with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0
 

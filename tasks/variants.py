@@ -1,18 +1,16 @@
-"""Stage `variants`: one image table per level of one variant of a dataset's test images."""
+"""Stage `variants` (and `variants_transferred`, for those that need a stylizer).
 
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+Writes one image table per level of one variant of a dataset's test images.
+"""
 
 from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
 from atcore.variants import KINDS
-from atcore.variants.styles import pictures
+from atcore.variants.transfer import Styling
 from tasks import cluster, params, paths, stage
-from tasks.params import Stylized
+from tasks.styling import styling_of
 
 _SHARD = 500
 
@@ -22,10 +20,10 @@ def _transform(
     pool: ImageTable,
     kind: str,
     seed: int,
-    styles: NDArray[np.uint8] | None,
+    styling: Styling,
 ) -> ImageTable:
     level, shard = item
-    return KINDS[kind].apply(shard, level, pool, seed, styles)
+    return KINDS[kind].apply(shard, level, pool, seed, styling)
 
 
 def main(dataset: str, variant: str) -> None:
@@ -33,7 +31,7 @@ def main(dataset: str, variant: str) -> None:
 
     Raises:
         UserError: a name is unknown, the images do not allow a level, or the pictures for styles
-            are missing or unreadable.
+            or the stylizer are missing or unreadable.
     """
     settings = params.load()
     settings.require(dataset=dataset, variant=variant)
@@ -41,9 +39,7 @@ def main(dataset: str, variant: str) -> None:
     test = table.read(paths.split(dataset, "test"))
     shards = test.shards(_SHARD)
     items = [(level, shard) for level in chosen.levels for shard in shards]
-    styles = None
-    if isinstance(chosen, Stylized) and chosen.styles is not None:
-        styles = pictures(Path(chosen.styles), test.images.shape[1])
+    styling = styling_of(settings, dataset, variant, test.images.shape[1])
     with cluster.connect():
         try:
             parts = cluster.spread(
@@ -52,9 +48,10 @@ def main(dataset: str, variant: str) -> None:
                 test,
                 chosen.kind,
                 settings.run.seed,
-                styles,
+                styling,
                 total=len(items),
                 label=f"variants {dataset} {variant}",
+                gpu=styling.transfer is not None,
             )
         except UserError as error:
             raise UserError(f"variant.{variant}: {error}") from error

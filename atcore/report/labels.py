@@ -1,5 +1,7 @@
 """How numbers and levels read, in the page, the figures and the terminal."""
 
+from typing import Protocol
+
 from atcore.report.records import Record
 
 _LEVELS = {
@@ -83,8 +85,18 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def interval(record: Record) -> str:
-    return f"[{100 * record.low:.1f}, {100 * record.high:.1f}]"
+class Interval(Protocol):
+    """Ends of an interval of shares."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+def interval(found: Interval) -> str:
+    return f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def points(difference: float) -> str:

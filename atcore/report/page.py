@@ -13,6 +13,7 @@ from atcore.report import labels, sentences
 from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks
 from atcore.report.inputs import Dataset
+from atcore.report.kept import Kept
 from atcore.report.pictures import Picture
 from atcore.report.records import Record, middle
 
@@ -92,6 +93,7 @@ class Section:
     claims: Sequence[Sequence[Claim]]
     verdicts: str
     agreement: Agreement
+    kept: Kept
     notes: Sequence[str]
     charts: Sequence[Picture]
     by_class: Picture | None
@@ -211,6 +213,7 @@ def _looked(dataset: Dataset) -> list[Group]:
 def section(
     dataset: Dataset,
     claims: Sequence[Claim],
+    kept: Kept,
     charts: Sequence[Picture],
     by_class: Picture | None,
     learning: Picture,
@@ -229,6 +232,7 @@ def section(
         ],
         verdicts=sentences.verdicts(claims),
         agreement=_agreement(dataset),
+        kept=kept,
         notes=sentences.notes(dataset),
         charts=charts,
         by_class=by_class,

@@ -7,9 +7,6 @@ split), never on the other rows of `table`, so that a table may be cut into shar
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from atcore.images.table import ImageTable
 from atcore.variants import (
     brightness,
@@ -21,14 +18,14 @@ from atcore.variants import (
     saturated,
     stylized,
 )
+from atcore.variants.transfer import UNTRAINED, Styling
 
 
 class Kind(Protocol):
     """The interface of the modules of this package.
 
     `apply` raises UserError where the images do not allow the level; the message names the level,
-    the size of the images and what is allowed. `styles` are the user's pictures (see `styles`),
-    which only `stylized` uses.
+    the size of the images and what is allowed. Only `stylized` and `cue_conflict` use `styling`.
     """
 
     def apply(
@@ -37,7 +34,7 @@ class Kind(Protocol):
         level: float,
         pool: ImageTable,
         seed: int,
-        styles: NDArray[np.uint8] | None = None,
+        styling: Styling = UNTRAINED,
     ) -> ImageTable: ...
 
 

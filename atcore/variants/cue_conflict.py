@@ -1,20 +1,20 @@
 """Cue conflicts: the shape of one class with the texture of another (Geirhos et al. 2019).
 
-On the generated dataset `shapes` the conflict is exact: the same image is drawn again with the
-texture of another class. On other datasets the texture is that of a random test image of another
-class, transferred by `filtered`; the level is the strength of the transfer.
+The texture is that of a random test image of another class, put on by style transfer; the level is
+its strength. On the generated dataset `shapes` the conflict is exact unless a trained stylizer is
+given: the same image is drawn again with the texture of another class.
 """
 
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atcore.errors import UserError
 from atcore.images import shapes
 from atcore.images.table import ImageTable
 from atcore.rng import numpy_rng
-from atcore.variants.filtered import transfer
+from atcore.variants import filtered
+from atcore.variants.transfer import UNTRAINED, Styling, Transfer
 
 
 def apply(
@@ -22,11 +22,11 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
-    if table.origin.get("generator") == "shapes":
+    if table.origin.get("generator") == "shapes" and styling.transfer is None:
         return _redrawn(table, seed)
-    return _transferred(table, level, pool, seed)
+    return _transferred(table, level, pool, seed, styling.transfer or filtered.transfer)
 
 
 def _redrawn(table: ImageTable, seed: int) -> ImageTable:
@@ -41,7 +41,9 @@ def _redrawn(table: ImageTable, seed: int) -> ImageTable:
     )
 
 
-def _transferred(table: ImageTable, level: float, pool: ImageTable, seed: int) -> ImageTable:
+def _transferred(
+    table: ImageTable, level: float, pool: ImageTable, seed: int, transfer: Transfer
+) -> ImageTable:
     sources = []
     for image_id, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
         others = np.flatnonzero(pool.labels != label)

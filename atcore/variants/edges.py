@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from atcore.errors import UserError
 from atcore.images.table import ImageTable
 from atcore.variants.blur import Floats, gaussian
+from atcore.variants.transfer import UNTRAINED, Styling
 
 # Gradient of a step of one grey level: what is fainter is no edge, and a flat image stays white.
 _FAINTEST = 4.0
@@ -22,7 +23,7 @@ _FAINTEST = 4.0
 _NARROWEST = 0.05
 
 
-def _sobel(values: Floats) -> Floats:
+def sobel(values: Floats) -> Floats:
     """Gradient magnitude, N x H x W, of N x H x W x 3 with the outermost pixels repeated.
 
     A straight step by h in all channels has magnitude 4h.
@@ -38,7 +39,7 @@ def _sobel(values: Floats) -> Floats:
 def draw(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
     """The edges of uint8 N x H x W x 3, as grey images of the same form; `sigma` >= 0 pixels."""
     values = images.astype(np.float32)
-    magnitude = _sobel(gaussian(values, sigma) if sigma > _NARROWEST else values)
+    magnitude = sobel(gaussian(values, sigma) if sigma > _NARROWEST else values)
     strongest = np.maximum(magnitude.max((1, 2), keepdims=True), _FAINTEST)
     lines = np.rint(255 * (1 - magnitude / strongest)).astype(np.uint8)
     return lines[..., None].repeat(3, axis=-1)
@@ -49,7 +50,7 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
     side = min(table.images.shape[1:3])
     if level > side:

@@ -7,10 +7,10 @@ around the middle grey, 128, and clamped to the range of pixels.
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atcore.images.table import ImageTable
 from atcore.variants.fourier import low_frequencies, to_pixels
+from atcore.variants.transfer import UNTRAINED, Styling
 
 _GREY = 128
 
@@ -20,7 +20,7 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
     images = [to_pixels(image - low_frequencies(image, level) + _GREY) for image in table.images]
     return replace(table, images=np.stack(images))

@@ -7,10 +7,10 @@ strong edges.
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atcore.images.table import ImageTable
 from atcore.variants.fourier import low_frequencies, to_pixels
+from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def apply(
@@ -18,7 +18,7 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
     images = [to_pixels(low_frequencies(image, level)) for image in table.images]
     return replace(table, images=np.stack(images))

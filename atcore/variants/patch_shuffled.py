@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from atcore.errors import UserError
 from atcore.images.table import ImageTable
 from atcore.rng import numpy_rng
+from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def permutation(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
@@ -40,7 +41,7 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
     k = int(level)
     side = min(table.images.shape[1:3])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.images.table import ImageTable
+from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def lookup(p: float) -> NDArray[np.uint8]:
@@ -23,6 +24,6 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
     return replace(table, images=lookup(level)[table.images])

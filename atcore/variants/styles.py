@@ -109,3 +109,10 @@ def crop(rng: np.random.Generator, styles: NDArray[np.uint8], side: int) -> NDAr
     picture = styles[rng.integers(len(styles))]
     top, left = rng.integers(len(picture) - side + 1, size=2)
     return picture[top : top + side, left : left + side]
+
+
+def draw(
+    rng: np.random.Generator, side: int, styles: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """A random crop of the pictures, or a procedural texture where there are none."""
+    return procedural(rng, side) if styles is None else crop(rng, styles, side)

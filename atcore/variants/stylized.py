@@ -1,14 +1,14 @@
-"""Stylized images: the texture of each image replaced by another one (see `filtered`)."""
+"""Stylized images: the texture of each image replaced by another one (see `transfer`)."""
 
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atcore.images.table import ImageTable
 from atcore.rng import numpy_rng
-from atcore.variants.filtered import transfer
-from atcore.variants.styles import crop, procedural
+from atcore.variants import filtered
+from atcore.variants.styles import draw
+from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def apply(
@@ -16,13 +16,12 @@ def apply(
     level: float,
     pool: ImageTable,
     seed: int,
-    styles: NDArray[np.uint8] | None = None,
+    styling: Styling = UNTRAINED,
 ) -> ImageTable:
-    side = table.images.shape[1]
-
-    def style(image_id: int) -> NDArray[np.uint8]:
-        rng = numpy_rng(seed, "stylized/style", image_id)
-        return procedural(rng, side) if styles is None else crop(rng, styles, side)
-
-    chosen = np.stack([style(image_id) for image_id in table.ids.tolist()])
-    return replace(table, images=transfer(table.images, chosen, level))
+    side = styling.side or table.images.shape[1]
+    transfer = styling.transfer or filtered.transfer
+    styles = [
+        draw(numpy_rng(seed, "stylized/style", image_id), side, styling.pictures)
+        for image_id in table.ids.tolist()
+    ]
+    return replace(table, images=transfer(table.images, np.stack(styles), level))

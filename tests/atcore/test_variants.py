@@ -30,6 +30,7 @@ from atcore.variants.patch_shuffled import permutation, shuffle
 from atcore.variants.saturated import lookup
 from atcore.variants.styles import crop
 from atcore.variants.styles import pictures as pictures_of
+from atcore.variants.transfer import Styling
 
 SHAPES = shapes_table(40)
 LEVELS = {
@@ -605,14 +606,15 @@ def test_a_crop_reaches_every_pixel() -> None:
 def test_pictures_give_the_images_their_texture_in_any_shards(folder: Path) -> None:
     styles = pictures_of(folder, 16)
     apply = KINDS["stylized"].apply
-    whole = apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 0, styles)
+    styling = Styling(pictures=styles)
+    whole = apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 0, styling)
     for position, image_id in enumerate(PHOTOGRAPHS.ids.tolist()):
         style = crop(numpy_rng(0, "stylized/style", image_id), styles, 16)
         content = PHOTOGRAPHS.images[position : position + 1]
         assert np.array_equal(whole.images[position], transfer(content, style[None], 0.6)[0])
-    parts = [apply(shard, 0.6, PHOTOGRAPHS, 0, styles) for shard in PHOTOGRAPHS.shards(7)]
+    parts = [apply(shard, 0.6, PHOTOGRAPHS, 0, styling) for shard in PHOTOGRAPHS.shards(7)]
     assert_equal_tables(concatenate(parts), whole)
-    assert (apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 1, styles).images != whole.images).any()
+    assert (apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 1, styling).images != whole.images).any()
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

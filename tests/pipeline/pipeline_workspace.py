@@ -41,6 +41,8 @@ SMALL: dict[str, Any] = {
     # Robust accuracy on so few images jumps; that must not look like a collapse.
     "training.eps_warmup": 1,
     "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": "2/255", "steps": 2}],
+    "quality.images": 100,
+    "quality.epochs": 1,
     "salience.images": 2,
     "salience.measured": {
         "gradient": 20,
@@ -58,6 +60,7 @@ REPRODUCIBLE = (
     "variants/**/*.parquet",
     "models/**/model.safetensors",
     "predictions/**/*.parquet",
+    "quality/**/*.json",
     "salience/**/maps.safetensors",
     "salience/**/measures.parquet",
 )
@@ -254,7 +257,16 @@ class Workspace:
 
     def temporaries(self) -> list[str]:
         """Names under which stages write what is not complete yet, and checkpoints."""
-        folders = ("data", "models", "curves", "variants", "predictions", "salience", "reports")
+        folders = (
+            "data",
+            "models",
+            "curves",
+            "variants",
+            "predictions",
+            "quality",
+            "salience",
+            "reports",
+        )
         hidden = [f for name in folders for f in self.root.glob(f"{name}/**/.*.*")]
         kept = self.root.glob(".checkpoints/*")
         half = self.root.glob(".reports.*")

@@ -7,7 +7,7 @@ import pytest
 from flow_workspace import Flows
 from pipeline_workspace import REPRODUCIBLE, Pipeline, Workspace, succeeded, wait_until
 
-FOLDERS = ("data", "models", "curves", "variants", "predictions", "salience", "reports")
+FOLDERS = ("data", "models", "curves", "variants", "predictions", "quality", "salience", "reports")
 EVERYTHING = tuple(f"{folder}/**/*" for folder in FOLDERS)
 
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline_workspace import Workspace, succeeded, the_error
 
 PREPARE = ("prepare", "shapes")
-OUTPUTS = ("data", "models", "curves", "variants", "predictions", "salience", "reports")
+OUTPUTS = ("data", "models", "curves", "variants", "predictions", "quality", "salience", "reports")
 
 
 def outputs(workspace: Workspace) -> dict[str, str]:

@@ -17,6 +17,9 @@ EVERY_STAGE = {
     "variants@shapes-saturated",
     "variants@shapes-patch_shuffled",
     "variants@shapes-cue_conflict",
+    "quality@shapes-saturated",
+    "quality@shapes-patch_shuffled",
+    "quality@shapes-cue_conflict",
     "evaluate@shapes-standard-0",
     "evaluate@shapes-fgsm_8-0",
     "evaluate@shapes-pgd_linf_8-0",
@@ -29,7 +32,16 @@ EVERY_STAGE = {
 }
 EVERYTHING = tuple(
     f"{folder}/**/*"
-    for folder in ("data", "models", "curves", "variants", "predictions", "salience", "reports")
+    for folder in (
+        "data",
+        "models",
+        "curves",
+        "variants",
+        "predictions",
+        "quality",
+        "salience",
+        "reports",
+    )
 )
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from atcore import predictions
+from atcore.estimates import Estimate
 from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
+from atcore.quality import Probe, Quality
 from atcore.salience import table
 from atcore.salience.table import Measured
 from tasks import paths
@@ -149,6 +151,23 @@ def _write_method(method: str, seed: int) -> None:
     write_measures(method, seed, kept)
 
 
+def write_quality() -> None:
+    """Edges of every level of the run; a probe of `stylized` alone."""
+    share = Estimate(0.75, 0.5, 0.875, IMAGES)
+    probe = Probe(0.6, 1 / 4, shape=share, texture=Estimate(0.25, 0.125, 0.5, IMAGES))
+    levels = {
+        "stylized": (0.6,),
+        "saturated": (1.0, 64.0),
+        "patch_shuffled": (2.0, 4.0, 8.0),
+        "cue_conflict": (0.6,),
+    }
+    for name, own in levels.items():
+        file = paths.quality("shapes", name)
+        file.parent.mkdir(exist_ok=True, parents=True)
+        edges = {level: None if level == 64 else share for level in own}
+        file.write_text(Quality(edges, probe if name == "stylized" else None).to_json())
+
+
 def write_artifacts(*seeds: int) -> None:
     write_params(seeds=list(seeds))
     info = {
@@ -158,6 +177,7 @@ def write_artifacts(*seeds: int) -> None:
     }
     paths.dataset_info("shapes").parent.mkdir(parents=True)
     paths.dataset_info("shapes").write_text(json.dumps(info))
+    write_quality()
     for method in COUNTS:
         for seed in seeds:
             _write_method(method, seed)

@@ -165,6 +165,7 @@ def test_an_old_report_is_replaced_as_a_whole(workspace: Path) -> None:
     [
         (paths.dataset_info("shapes"), "prepare"),
         (paths.predictions("shapes", "standard", 0), "evaluate"),
+        (paths.quality("shapes", "saturated"), "quality"),
         (paths.training("shapes", NAUGHTY, 0), "train"),
         (paths.curve("shapes", "underfit", 0), "train_control"),
         (paths.salience_maps("shapes", NAUGHTY, 0), "salience"),

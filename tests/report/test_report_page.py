@@ -43,6 +43,18 @@ def test_page_has_the_results_with_intervals_and_n(html: Page) -> None:
         assert name in html.text
 
 
+def test_page_says_what_the_variants_keep(html: Page) -> None:
+    assert (
+        "stylized, strength 0.6: a network retrained on such images finds the shape in 75.0% "
+        "[50.0, 87.5] of 40 images, above chance, and the texture in 25.0% [12.5, 50.0] of 40 "
+        "images, at chance (25.0%)."
+    ) in html.text
+    table = html.text.split("What the variants keep")[1].split("What the networks look at")[0]
+    assert "stylized, strength 0.6 0.75 [0.50, 0.88] n 40 75.0% [50.0, 87.5] n 40" in table
+    assert "saturated, p = 64 – – – –" in table
+    assert "patch_shuffled, k = 8 0.75 [0.50, 0.88] n 40 – – –" in table
+
+
 def test_headline_is_computed(html: Page) -> None:
     assert (
         f"{NAUGHTY} relies more on shape than standard: where shape and texture disagree, "

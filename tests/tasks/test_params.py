@@ -112,6 +112,30 @@ def test_styles_may_come_from_a_folder(path: Path) -> None:
     assert stylized.styles == "raw/styles"
 
 
+def test_variants_of_a_stylizer_come_after_the_others(path: Path) -> None:
+    params = load_changed(
+        path,
+        ("run.variants", ["cue_conflict"]),
+        ("run.transferred", ["cue_conflict_adain", "stylized_adain"]),
+        ("run.stylizers", ["adain"]),
+        ("stylizer.adain.encoder", "raw/encoder/own.safetensors"),
+    )
+    assert params.variant_levels == [
+        ("cue_conflict", 0.6),
+        ("cue_conflict_adain", 1),
+        ("stylized_adain", 0.5),
+        ("stylized_adain", 1),
+    ]
+    assert params.transfer("cue_conflict") is None
+    assert params.transfer("cue_conflict_adain") == "adain"
+
+
+def test_a_transferred_variant_needs_its_stylizer_among_those_of_the_run(path: Path) -> None:
+    expected = "run.stylizers: variant.stylized_adain transfers by 'adain', which is not named"
+    with pytest.raises(UserError, match=expected):
+        load_changed(path, ("run.transferred", ["stylized_adain"]))
+
+
 def test_names_from_the_command_line_are_checked_against_the_catalogues() -> None:
     params = load(OWN)
     params.require(dataset="shapes", method="standard", variant="saturated")
@@ -159,6 +183,21 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("run.controls", ["underfitt"], "'underfitt'", "standard, underfit"),
     ("run.variants", ["stylised"], "'stylised'", "stylized, saturated, patch_shuffled"),
     ("run.datasets", ["shapes", "shapes"], "'shapes'", "twice"),
+    ("run.variants", ["stylized_adain"], "'stylized_adain'", "name it in run.transferred"),
+    ("run.transferred", ["saturated"], "'saturated'", "name it in run.variants"),
+    ("run.transferred", ["stylised"], "'stylised'", "stylized, saturated"),
+    ("run.stylizers", ["adam"], "'adam'", "allowed: adain"),
+    ("variant.stylized.transfer", "adam", "'adam'", "filtered, adain"),
+    ("variant.stylized_adain.levels", [0.5, 1.5], "1.5", "a stylizer's strength is 0 to 1"),
+    ("stylizer.adain.size", 16, "16", "greater than or equal to 32"),
+    ("stylizer.adain.steps", 0, "0", "greater than or equal to 1"),
+    (
+        "stylizer.adain.encoder",
+        "vgg.safetensors",
+        "'vgg.safetensors'",
+        "give imagenet, raw/encoder/NAME.safetensors or raw/encoder/NAME.pth",
+    ),
+    ("stylizer.adain.encoder", "raw/encoder/vgg.onnx", "'raw/encoder/vgg.onnx'", "imagenet"),
     ("run.methods", ["standard", "underfit"], "'underfit'", "name it in run.controls"),
     ("run.methods", [], "[]", "at least 1"),
     ("run.methods", "standard", "'standard'", "list"),

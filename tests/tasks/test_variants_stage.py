@@ -15,6 +15,7 @@ from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.variants import KINDS
 from atcore.variants.styles import pictures
+from atcore.variants.transfer import Styling
 from tasks import cluster, paths, variants
 
 PROJECT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def test_styles_are_drawn_or_taken_from_the_folder(
     configure("stylized", styles=folder)
     variants.main("shapes", "stylized")
     styles = None if folder is None else pictures(STYLES, 16)
-    expected = KINDS["stylized"].apply(test_images, 0.6, test_images, 0, styles)
+    expected = KINDS["stylized"].apply(test_images, 0.6, test_images, 0, Styling(pictures=styles))
     found = table.read(paths.variant_level("shapes", "stylized", 0.6))
     assert np.array_equal(found.images, expected.images)
 

@@ -1,0 +1,111 @@
+"""Stage `quality` (and `quality_transferred`): what one variant keeps of its images.
+
+Edge agreement at every level; on `shapes`, for the kinds that are to destroy texture, also what
+networks retrained on the middle level find of shape and of texture.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atcore.errors import UserError
+from atcore.estimates import Estimate
+from atcore.files import write_text
+from atcore.images import table
+from atcore.images.table import ImageTable, concatenate
+from atcore.outlines import edge_agreement
+from atcore.quality import Probe, Quality
+from atcore.report.records import middle
+from atcore.variants import KINDS
+from atcore.variants.transfer import Styling
+from tasks import cluster, params, paths, stage
+from tasks.styling import styling_of
+
+# Kinds that are to take the texture and to leave the shape.
+_PROBED = ("stylized", "saturated")
+_SHARD = 500
+
+
+def _images(
+    ids: NDArray[np.int64], kind: str, level: float, seed: int, styling: Styling
+) -> ImageTable:
+    # Three seconds that variants without a probe save.
+    from atcore.probe import independent  # noqa: PLC0415
+
+    drawn = independent(ids, seed)
+    return KINDS[kind].apply(drawn, level, drawn, seed, styling)
+
+
+def _accuracy(cue: str, images: ImageTable, epochs: int, seed: int) -> Estimate:
+    from atcore.probe import accuracy  # noqa: PLC0415
+
+    labels = images.labels if cue == "shape" else images.texture_labels
+    assert labels is not None
+    return accuracy(images.images, labels, epochs=epochs, seed=seed)
+
+
+def _probe(settings: params.Params, dataset: str, variant: str, test: ImageTable) -> Probe:
+    chosen, asked, seed = settings.variant[variant], settings.quality, settings.run.seed
+    level = middle(chosen.levels)
+    styling = styling_of(settings, dataset, variant, test.images.shape[1])
+    parts = [
+        np.arange(start, min(start + _SHARD, asked.images))
+        for start in range(0, asked.images, _SHARD)
+    ]
+    label = f"quality {dataset} {variant}"
+    with cluster.connect():
+        images = concatenate(
+            cluster.spread(
+                _images,
+                parts,
+                chosen.kind,
+                level,
+                seed,
+                styling,
+                total=len(parts),
+                label=f"{label}: images",
+                gpu=styling.transfer is not None,
+            )
+        )
+        cues = ("shape", "texture")
+        shape, texture = cluster.spread(
+            _accuracy,
+            cues,
+            images,
+            asked.epochs,
+            seed,
+            total=len(cues),
+            label=f"{label}: probes",
+            gpu=True,
+        )
+    return Probe(level, 1 / len(test.classes), shape, texture)
+
+
+def main(dataset: str, variant: str) -> None:
+    """Write the quality of a variant as JSON.
+
+    Raises:
+        UserError: a name is unknown, or the images of the variant are missing or others than those
+            of the test split.
+    """
+    settings = params.load()
+    settings.require(dataset=dataset, variant=variant)
+    chosen = settings.variant[variant]
+    test = table.read(paths.split(dataset, "test"))
+    edges = {}
+    for level in chosen.levels:
+        file = paths.variant_level(dataset, variant, level)
+        changed = table.read(file)
+        if not np.array_equal(changed.ids, test.ids):
+            raise UserError(
+                f"{file}: other images than the test split; run the stage variants again"
+            )
+        edges[level] = edge_agreement(test.images, changed.images)
+    drawn = test.origin.get("generator") == "shapes"
+    probe = None
+    if drawn and chosen.kind in _PROBED:
+        probe = _probe(settings, dataset, variant, test)
+    write_text(paths.quality(dataset, variant), Quality(edges, probe).to_json())
+
+
+if __name__ == "__main__":
+    stage.run(main, "dataset", "variant")

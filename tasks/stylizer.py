@@ -1,0 +1,109 @@
+"""Stage `stylizer`: train the decoder that puts other textures into one dataset's images.
+
+Trains in one Ray task and goes on after a kill or a lost worker (`tasks.resumable`). The encoder
+is written beside the decoder, so that the stage `variants` needs nothing else.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import atcore.adain
+import atcore.encoder
+import atcore.pixels
+import atcore.rng
+import atcore.schedules
+import atcore.stylizing
+import atcore.variants.styles
+from atcore.adain import working_side
+from atcore.encoder import Encoder, imagenet_encoder, read_encoder
+from atcore.errors import UserError
+from atcore.files import replacing
+from atcore.images import table
+from atcore.stylizing import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
+from atcore.variants.styles import pictures
+from tasks import cluster, params, paths, stage
+from tasks.progress import track
+from tasks.resumable import run_name, states
+
+_CODE = (
+    atcore.stylizing,
+    atcore.adain,
+    atcore.encoder,
+    atcore.pixels,
+    atcore.rng,
+    atcore.schedules,
+    atcore.variants.styles,
+)
+
+
+def _train_remotely(
+    spec: StylizingSpec,
+    encoder: Encoder,
+    images: NDArray[np.uint8],
+    styles: NDArray[np.uint8] | None,
+    checkpoint: bytes | None,
+) -> Iterator[Stylizing]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    yield from train_stylizer(spec, encoder, images, styles, checkpoint=checkpoint, device=device)
+
+
+def main(dataset: str, name: str) -> None:
+    """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses).
+
+    Raises:
+        UserError: a name is unknown, the encoder or the styles cannot be read, or training
+            diverges.
+    """
+    settings = params.load()
+    settings.require(dataset=dataset, stylizer=name)
+    chosen = settings.stylizer[name]
+    file = paths.split(dataset, "train")
+    images = table.read(file).images
+    try:
+        if chosen.encoder == params.IMAGENET:
+            encoder = imagenet_encoder()
+        else:
+            encoder = read_encoder(Path(chosen.encoder))
+    except UserError as error:
+        raise UserError(f"stylizer.{name}.encoder: {error}") from error
+    styles = None
+    if chosen.styles is not None:
+        styles = pictures(Path(chosen.styles), working_side(images.shape[1], chosen.size))
+    spec = StylizingSpec(
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        style_weight=chosen.style_weight,
+        size=chosen.size,
+        precision=chosen.precision,
+        threads=chosen.threads,
+        seed=settings.run.seed,
+    )
+    weights = [value.numpy().tobytes() for value in encoder.state_dict().values()]
+    drawn = None if styles is None else styles.tobytes()
+    saved = paths.CHECKPOINTS / f"{run_name((spec, weights, drawn), [file], _CODE)}.pt"
+    label = f"stylizer {dataset} {name}"
+    with cluster.connect(), track(label, spec.steps) as advance:
+        done = 0
+        arguments = (spec, encoder, images, styles)
+        for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
+            last = progress.history[-1]
+            advance(last.step - done, f"content {last.content:.3g}, style {last.style:.3g}")
+            done = last.step
+    with replacing(paths.stylizer(dataset, name)) as folder:
+        folder.mkdir()
+        trained = trained_stylizer(progress.checkpoint, encoder)
+        (folder / "stylizer.safetensors").write_bytes(trained.to_bytes())
+        history = {"losses": [asdict(entry) for entry in progress.history]}
+        (folder / "stylizer.json").write_text(json.dumps(history, indent=2) + "\n")
+    saved.unlink()
+
+
+if __name__ == "__main__":
+    stage.run(main, "dataset", "stylizer")

@@ -33,8 +33,11 @@ paper: install
 paper-dry: install
 	@$(IN_VENV) python -m flows.paper "$(DATASET)" --dry
 
+# Tests of whole pipelines share a cluster and come one after the other; the others need a core each.
 test: lint types
-	GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest
+	OMP_NUM_THREADS=1 $(IN_VENV) python -m pytest --numprocesses=logical --dist=loadfile \
+		--ignore=tests/pipeline --ignore=tests/deployment
+	GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest tests/pipeline tests/deployment
 
 lint: install
 	$(BIN)/ruff check .

@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test is about time: a busy machine must not fail one.
+settings.register_profile("untimed")
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,7 @@ attacks = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(attack=attacks, seed=st.integers(0, 2**31))
 def test_every_image_stays_in_the_ball_and_in_the_pixel_range(attack: PGD, seed: int) -> None:
     model = smooth_network()
@@ -222,7 +222,7 @@ spatial_attacks = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(attack=attacks | spatial_attacks, seed=st.integers(0, 2**31))
 def test_until_fooled_is_never_weaker_than_perturb(attack: PGD, seed: int) -> None:
     model = smooth_network()
@@ -256,7 +256,7 @@ def test_until_fooled_keeps_a_misclassified_image_that_later_steps_lose() -> Non
     assert Bump()(first).argmax(1).item() == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     norm=st.sampled_from([Linf, L2, Spatial]),
     step_size=st.floats(0, 2),

@@ -53,7 +53,7 @@ def views(image: np.ndarray, pad: int) -> dict[bytes, tuple[int, int, bool]]:
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     size=st.sampled_from([3, 8, 15, 16, 24]),
     channels=st.sampled_from([1, 3]),

@@ -35,7 +35,7 @@ def test_gini(pixels: list[float], expected: float) -> None:
     np.testing.assert_allclose(measures.gini(_maps(pixels)), [expected], rtol=1e-6, atol=1e-7)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 5), min_size=12, max_size=12), st.integers(0, 2**16))
 def test_rank_correlation_is_that_of_scipy_with_and_without_ties(
     tied: list[int], seed: int

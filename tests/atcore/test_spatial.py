@@ -50,7 +50,7 @@ def random_case(seed: int, reach: float) -> tuple[Tensor, Tensor]:
     return x, reach * (2 * torch.rand(4, 2, 6, 9, generator=generator) - 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), reach=st.floats(0, 12))
 def test_samples_and_gradients_are_those_of_grid_sample(seed: int, reach: float) -> None:
     x, flow = (t.double().requires_grad_() for t in random_case(seed, reach))
@@ -69,7 +69,7 @@ def test_samples_and_gradients_are_those_of_grid_sample(seed: int, reach: float)
     torch.testing.assert_close(gradients[0][inside], gradients[1][inside])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), reach=st.floats(0, 12))
 def test_every_flow_keeps_the_pixel_range(seed: int, reach: float) -> None:
     x, flow = random_case(seed, reach)

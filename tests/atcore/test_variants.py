@@ -93,7 +93,7 @@ def test_variant_keeps_rows_labels_and_form(kind: str, table: ImageTable) -> Non
 
 
 @pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(size=st.integers(1, 41), seed=st.integers(0, 5))
 def test_shards_of_any_size_give_the_images_of_the_whole(
     kind: str, table: ImageTable, size: int, seed: int

@@ -9,6 +9,7 @@ CHAIN = (
     ("variants", "shapes", "saturated"),
     ("variants", "shapes", "patch_shuffled"),
     ("variants", "shapes", "cue_conflict"),
+    ("quality", "shapes", "saturated"),
     ("train", "shapes", "standard", "0"),
     ("evaluate", "shapes", "standard", "0"),
     ("salience", "shapes", "standard", "0"),
@@ -32,8 +33,9 @@ def test_stages_run_by_hand_write_what_dvc_got_also_on_a_cluster_of_one_cpu(
 
     expected = pipeline.workspace.digests(*REPRODUCIBLE)
     written = fresh.digests(*REPRODUCIBLE)
-    # Three splits, a table per variant, and the weights, predictions and maps of one network.
-    assert len(written) == 3 + 3 + 3
+    # Three splits, a table per variant, one quality, and of one network the weights, predictions,
+    # maps and measures.
+    assert len(written) == 3 + 3 + 1 + 4
     assert written == {file: expected[file] for file in written}
 
 

@@ -123,10 +123,11 @@ def test_the_pipeline_writes_what_it_writes_on_one_machine(
     )
     succeeded(workspace.run("dvc", "repro", env=remote.environment))
     written = workspace.digests(*REPRODUCIBLE)
-    # Three splits, a table per variant, and the weights, predictions and maps of two networks.
-    assert len(written) == 3 + 3 + 2 * 3
+    # Three splits, a table and the quality of each variant, and the weights, predictions, maps and
+    # measures of two networks.
+    assert len(written) == 3 + 2 * 3 + 2 * 4
     alike = {file for file in written if TOGETHER not in file}
-    assert len(alike) == 3 + 3 + 3
+    assert len(alike) == 3 + 2 * 3 + 4
     expected = pipeline.workspace.digests(*REPRODUCIBLE)
     assert {f: written[f] for f in alike} == {f: expected[f] for f in alike}
     assert (workspace.root / "reports/index.html").is_file()

@@ -97,7 +97,10 @@ def stages(
     found = {prepare: Stage([], spread(took.read * n.images), n.images * image)}
     for name, count in levels.items():
         work = took.variants[name] * count * n.test
-        found[f"variants@{dataset}-{name}"] = Stage([prepare], spread(work), count * n.test * image)
+        variant = f"variants@{dataset}-{name}"
+        found[variant] = Stage([prepare], spread(work), count * n.test * image)
+        # The paper's datasets have no probes, and edges cost next to nothing.
+        found[f"quality@{dataset}-{name}"] = Stage([variant], took.start, 0)
     variants = [f"variants@{dataset}-{name}" for name in run.variants]
     answers = (rows + len(settings.evaluate.robustness)) * n.test * _BYTES_PER_ANSWER
     # uint8 images, and float32 maps of one channel.

@@ -144,7 +144,7 @@ def estimated(settings: Params) -> dict[str, Any]:
 def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     found = estimated(SETTINGS)
     run = SETTINGS.run
-    assert len(found) == 1 + len(run.variants) + 3 * len(run.models) * len(run.seeds)
+    assert len(found) == 1 + 2 * len(run.variants) + 3 * len(run.models) * len(run.seeds)
     prepare, pixels = found["prepare@shapes"], 3 * 32 * 32
     assert (prepare.after, prepare.seconds, prepare.bytes) == ([], 7 + 65 / 2, 130 * pixels)
     variant = found["variants@shapes-patch_shuffled"]

@@ -108,17 +108,26 @@ def load_stylizer(data: bytes, source: str, device: torch.device | str = "cpu") 
     return stylizer.requires_grad_(False).eval().to(device)
 
 
-def losses(stylizer: Stylizer, contents: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
-    """What training minimises, for stylized images of full strength (equations 12 and 13).
+def losses(stylizer: Stylizer, contents: Tensor, styles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What training minimises: for stylized images of full strength equations 12 and 13, and the
+    identity loss of pixels (Park & Lee 2019, "Arbitrary style transfer with style-attentional
+    networks", CVPR, arXiv 1812.02342).
+
+    The activations of a narrow encoder do not determine the pixels: without the third, a decoder
+    finds those of an image in pixels far outside [0, 1].
 
     Returns:
         Content loss: mean squared distance between the activations relu4_1 of the result and what
         was decoded. Style loss: mean squared distances of the channels' means and standard
-        deviations from those of the style, summed over the four activations.
+        deviations from those of the style, summed over the four activations. Identity loss: mean
+        squared distance of the pixels of contents and styles from what their own activations are
+        decoded to.
     """
     wanted = stylizer.encoder(styles)
-    target = adain(stylizer.encoder(contents)[-1], wanted[-1])
+    content = stylizer.encoder(contents)[-1]
+    target = adain(content, wanted[-1])
     found = stylizer.encoder(stylizer.decoder(target))
+    decoded = stylizer.decoder(torch.cat((content, wanted[-1])))
     style = torch.stack(
         [
             F.mse_loss(own, other)
@@ -126,7 +135,8 @@ def losses(stylizer: Stylizer, contents: Tensor, styles: Tensor) -> tuple[Tensor
             for own, other in zip(statistics(result), statistics(example), strict=True)
         ]
     ).sum()
-    return F.mse_loss(found[-1], target), style
+    identity = F.mse_loss(decoded, torch.cat((contents, styles)))
+    return F.mse_loss(found[-1], target), style, identity
 
 
 def working_side(side: int, size: int) -> int:

@@ -42,7 +42,8 @@ STRIDE = 2 ** _LAYERS.count("pool")
 class Encoder(nn.Module):
     """float32 N x 3 x H x W in [0, 1] to the activations relu1_1, relu2_1, relu3_1 and relu4_1.
 
-    The images are normalised inside; H and W are at least 8.
+    The images are normalised inside; H and W are at least 16. Borders are reflected, unlike in
+    torchvision's network, as zeros would put a frame into the statistics (section 6.1).
 
     Args:
         widths: channels of the nine convolutions.
@@ -60,7 +61,7 @@ class Encoder(nn.Module):
         made: dict[str, nn.Module] = {"relu": nn.ReLU(), "pool": nn.MaxPool2d(2)}
         self.features = nn.Sequential(
             *(
-                nn.Conv2d(next(inputs), next(outputs), 3, padding=1)
+                nn.Conv2d(next(inputs), next(outputs), 3, padding=1, padding_mode="reflect")
                 if layer == "conv"
                 else made[layer]
                 for layer in _LAYERS

@@ -34,6 +34,7 @@ class StylizingSpec:
         steps, batch_size: whole numbers >= 1.
         learning_rate: peak of Adam's, which rises for a fifth of the steps and falls to zero.
         style_weight: of the style loss against the content loss (lambda of equation 11).
+        identity_weight: of the identity loss against the content loss.
         size: images are enlarged to this side in pixels before they are stylized.
         precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
         threads: CPU threads; part of the computation, since sums depend on it.
@@ -44,6 +45,7 @@ class StylizingSpec:
     batch_size: int
     learning_rate: float
     style_weight: float
+    identity_weight: float
     size: int
     precision: str
     threads: int
@@ -57,6 +59,7 @@ class Round:
     step: int
     content: float
     style: float
+    identity: float
 
 
 @dataclass(frozen=True)
@@ -114,16 +117,17 @@ class _Run:
         return resized(x, side), y
 
     def update(self, contents: Tensor, styles: Tensor, step: int) -> Tensor:
-        """One step of Adam; the two losses, on the device."""
+        """One step of Adam; the three losses, on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(step, self.spec.steps, self.spec.learning_rate)
         bf16 = self.spec.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            content, style = losses(self.stylizer, contents, styles)
+            content, style, identity = losses(self.stylizer, contents, styles)
         self.optimizer.zero_grad(set_to_none=True)
-        (content + self.spec.style_weight * style).backward()
+        spec = self.spec
+        (content + spec.style_weight * style + spec.identity_weight * identity).backward()
         self.optimizer.step()
-        return torch.stack((content, style)).detach()
+        return torch.stack((content, style, identity)).detach()
 
 
 def train_stylizer(
@@ -157,13 +161,13 @@ def train_stylizer(
     for start in range(first, spec.steps, every):
         end = min(start + every, spec.steps)
         found = [run.update(*run.batch(images, pictures, step), step) for step in range(start, end)]
-        content, style = torch.stack(found).mean(0).tolist()
-        if not np.isfinite([content, style]).all():
+        means = torch.stack(found).mean(0).tolist()
+        if not np.isfinite(means).all():
             raise UserError(
                 f"a loss is not finite in steps {start + 1} to {end}; "
                 f"lower learning_rate (now {spec.learning_rate})"
             )
-        run.history += (Round(end, content, style),)
+        run.history += (Round(end, *means),)
         yield run.save()
 
 

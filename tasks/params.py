@@ -231,6 +231,7 @@ class Stylizer(_Section):
     batch_size: Count
     learning_rate: Positive
     style_weight: NonNegative
+    identity_weight: NonNegative
     precision: Literal["bf16", "fp32"]
     threads: Count
 

@@ -80,6 +80,7 @@ def main(dataset: str, name: str) -> None:
         batch_size=chosen.batch_size,
         learning_rate=chosen.learning_rate,
         style_weight=chosen.style_weight,
+        identity_weight=chosen.identity_weight,
         size=chosen.size,
         precision=chosen.precision,
         threads=chosen.threads,

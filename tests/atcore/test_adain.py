@@ -110,7 +110,7 @@ def test_losses_are_the_mean_squares_of_the_paper() -> None:
     stylizer = tiny_stylizer()
     contents, styles = torch.rand(2, 2, 3, 16, 16)
     with torch.no_grad():
-        content_loss, style_loss = losses(stylizer, contents, styles)
+        content_loss, style_loss, identity_loss = losses(stylizer, contents, styles)
         target = adain(stylizer.encoder(contents)[-1], stylizer.encoder(styles)[-1])
         found = stylizer.encoder(stylizer.decoder(target))
         wanted = stylizer.encoder(styles)
@@ -121,6 +121,11 @@ def test_losses_are_the_mean_squares_of_the_paper() -> None:
     assert style_loss.item() == pytest.approx(expected, rel=1e-4)
     distance = (found[-1].double() - target.double()).numpy()
     assert content_loss.item() == pytest.approx(np.square(distance).mean(), rel=1e-4)
+    with torch.no_grad():
+        errors = [
+            (stylizer(x, x, 0.0) - x).double().square().mean().item() for x in (contents, styles)
+        ]
+    assert identity_loss.item() == pytest.approx(np.mean(errors), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +151,7 @@ SPEC = StylizingSpec(
     batch_size=4,
     learning_rate=0.01,
     style_weight=10.0,
+    identity_weight=10.0,
     size=32,
     precision="fp32",
     threads=1,
@@ -167,7 +173,9 @@ def test_training_lowers_both_losses_and_counts_its_steps(states: list[Stylizing
     history = states[-1].history
     assert [entry.step for entry in history] == list(range(2, 41, 2))
     first, last = history[:5], history[-5:]
-    total = [sum(e.content + 10 * e.style for e in part) for part in (first, last)]
+    total = [
+        sum(e.content + 10 * e.style + 10 * e.identity for e in part) for part in (first, last)
+    ]
     assert total[1] < 0.7 * total[0]
 
 

@@ -173,12 +173,28 @@ def _claimed(dataset: Dataset) -> Iterable[tuple[str, str, int]]:
             yield CLEAN, measure, 1
 
 
+def guessing(dataset: Dataset, method: str) -> list[int]:
+    """Seeds whose network is not clearly better than a guess on clean images.
+
+    Such a network may give every image the same class, and so keep all of its accuracy whatever is
+    destroyed: nothing that it does says what it looks at.
+    """
+    return [
+        record.seed
+        for record in dataset.results.records
+        if (record.method, record.variant, record.measure) == (method, CLEAN, "accuracy")
+        and record.seed is not None
+        and record.low <= 1 / len(dataset.classes)
+    ]
+
+
 def _claims(dataset: Dataset) -> list[Claim]:
+    networks = [each for each in dataset.networks if not guessing(dataset, each.method)]
     claims = [
         Claim(dataset.name, network.method, reference.method, variant, measure, claimed)
-        for network in dataset.networks
+        for network in networks
         if network.adversarial
-        for reference in dataset.networks
+        for reference in networks
         if not reference.adversarial
         for variant, measure, claimed in _claimed(dataset)
     ]
@@ -188,7 +204,8 @@ def _claims(dataset: Dataset) -> list[Claim]:
 def claims_of(datasets: Iterable[Dataset]) -> list[Claim]:
     """All claims of a run, by dataset and pair of networks, corrected for their number.
 
-    A claim that no image can test is none of that number.
+    A claim that no image can test is none of that number. Of networks that are no better than a
+    guess nothing is claimed.
     """
     claims = [claim for dataset in datasets for claim in _claims(dataset)]
     corrected = iter(holm([claim.comparison.p for claim in claims if claim.comparison]))

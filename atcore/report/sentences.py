@@ -12,6 +12,7 @@ from atcore.report.claims import (
     SALIENCE_MAP,
     SUPPORTED,
     Claim,
+    guessing,
 )
 from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results, middle
@@ -181,6 +182,11 @@ def notes(dataset: Dataset) -> list[str]:
         for seed, training in zip(dataset.seeds, network.trainings, strict=True):
             of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
             found.extend(_failures(network.method + of_seed, network, training))
+            if seed in guessing(dataset, network.method):
+                found.append(
+                    f"{network.method}{of_seed} is not clearly better than a guess on clean "
+                    "images: it has learned nothing, and no claim is tested on it."
+                )
     if dataset.unreadable:
         named = ", ".join(dataset.unreadable[:_NAMED])
         more = len(dataset.unreadable) - _NAMED

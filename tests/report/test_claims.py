@@ -11,7 +11,7 @@ from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, c
 from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
 from atcore.report.pictures import shape_bias_of_classes
 from atcore.report.records import Results
-from atcore.report.sentences import headline, verdicts
+from atcore.report.sentences import headline, notes, verdicts
 from atcore.report.summary import means, summarise, summarise_salience
 from atcore.salience.table import Measured
 
@@ -82,6 +82,11 @@ def table(stylized: int, shuffled: int, by_shape: int, clean: int = IMAGES) -> l
     ]
 
 
+def the_other_half() -> Predictions:
+    """Right on none of the clean images on which `table(..., clean=30)` is."""
+    return answers(CLEAN, 30, first=30, level=0.0)
+
+
 def by_variant(claims: list[Claim]) -> dict[str, Claim]:
     return {claim.variant: claim for claim in claims}
 
@@ -127,6 +132,22 @@ def test_saturation_below_its_identity_belongs_to_no_claim() -> None:
     assert claim.effects == (pytest.approx(0.2), pytest.approx(0.2))
     # 22 images differ at one of the two levels or both, all to one side.
     assert claim.p == pytest.approx(2 * 0.5**22)
+
+
+def test_nothing_is_claimed_of_a_network_that_guesses() -> None:
+    # 20 of 60 images of three classes are what a guess gets.
+    run = dataset(
+        {
+            "standard": table(10, 40, 5),
+            "pgd": table(40, 10, 50),
+            "pgd_failed": table(20, 20, 60, clean=20),
+        }
+    )
+    assert {claim.method for claim in claims_of([run])} == {"pgd"}
+    assert notes(run) == [
+        "pgd_failed is not clearly better than a guess on clean images: it has learned nothing, "
+        "and no claim is tested on it."
+    ]
 
 
 def test_only_images_that_both_know_are_compared() -> None:
@@ -204,7 +225,8 @@ def test_seeds_that_disagree_do_not_decide(
 
 def test_a_seed_that_cannot_test_a_claim_does_not_agree() -> None:
     tables = [{"standard": table(10, 9, 9), "pgd": table(40, 9, 9)} for _ in range(2)]
-    tables[1]["standard"] = table(0, 9, 9, clean=0)
+    tables[1]["standard"] = table(10, 9, 9, clean=30)
+    tables[1]["pgd"][0] = the_other_half()
     [claim] = claims_of([dataset(*tables, kinds={"stylized": "stylized"})])
     assert claim.effects_by_seed == (pytest.approx(0.5), None)
     assert claim.p is not None
@@ -284,8 +306,9 @@ def test_every_adversarial_network_against_every_ordinary_one() -> None:
 
 
 def test_a_claim_that_no_image_can_test_is_not_decided_and_not_counted() -> None:
-    ignorant = table(0, 0, 5, clean=0)
-    claims = by_variant(claims_of([dataset({"standard": ignorant, "pgd": table(40, 40, 11)})]))
+    standard, pgd = table(40, 40, 5, clean=30), table(40, 40, 11)
+    pgd[0] = the_other_half()
+    claims = by_variant(claims_of([dataset({"standard": standard, "pgd": pgd})]))
     assert claims["stylized"].comparison is None
     assert claims["stylized"].verdict == NOT_DECIDED
     assert claims["cue_conflict"].p == pytest.approx(2 / 2**6)

@@ -179,10 +179,11 @@ def notes(dataset: Dataset) -> list[str]:
     """What a reader must know before believing the numbers: failed training, missing images."""
     found: list[str] = []
     for network in dataset.networks:
+        guesses = guessing(dataset, network.method)
         for seed, training in zip(dataset.seeds, network.trainings, strict=True):
             of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
             found.extend(_failures(network.method + of_seed, network, training))
-            if seed in guessing(dataset, network.method):
+            if seed in guesses:
                 found.append(
                     f"{network.method}{of_seed} is not clearly better than a guess on clean "
                     "images: it has learned nothing, and no claim is tested on it."

@@ -54,6 +54,17 @@ SMALL: dict[str, Any] = {
     "salience.integration_steps": 2,
 }
 MODELS = ("standard", "underfit", "fgsm_8", "pgd_linf_8")
+# Folders that stages write into.
+OUTPUTS = (
+    "data",
+    "models",
+    "curves",
+    "variants",
+    "predictions",
+    "quality",
+    "salience",
+    "reports",
+)
 # What has to be equal byte for byte wherever and however often it is computed.
 REPRODUCIBLE = (
     "data/**/*.parquet",
@@ -257,17 +268,7 @@ class Workspace:
 
     def temporaries(self) -> list[str]:
         """Names under which stages write what is not complete yet, and checkpoints."""
-        folders = (
-            "data",
-            "models",
-            "curves",
-            "variants",
-            "predictions",
-            "quality",
-            "salience",
-            "reports",
-        )
-        hidden = [f for name in folders for f in self.root.glob(f"{name}/**/.*.*")]
+        hidden = [f for name in OUTPUTS for f in self.root.glob(f"{name}/**/.*.*")]
         kept = self.root.glob(".checkpoints/*")
         half = self.root.glob(".reports.*")
         # DVC keeps a .gitignore beside every output.

@@ -112,7 +112,7 @@ class Images(_Section):
 
 
 class DatasetTraining(_Section):
-    architecture: Literal["small", "resnet18"]
+    architecture: Literal["small", "resnet18", "vgg"]
     weights: Literal["none", "imagenet"] = "none"
     epochs: Count
     batch_size: Count

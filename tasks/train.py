@@ -26,6 +26,7 @@ import atcore.pretrained
 import atcore.rng
 import atcore.schedules
 import atcore.training
+import atcore.vgg
 import atcore.workers
 from atcore.errors import UserError
 from atcore.files import write_text
@@ -60,6 +61,7 @@ _CODE = (
     atcore.pretrained,
     atcore.rng,
     atcore.schedules,
+    atcore.vgg,
     atcore.workers,
 )
 

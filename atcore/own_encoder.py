@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
+from atcore.architecture import ModelSpec
 from atcore.encoder import Encoder
 from atcore.errors import UserError
 from atcore.folding import FoldedTwin
-from atcore.models import ModelSpec, load
+from atcore.models import load
 from atcore.vgg import CONVOLUTIONS, NARROW
 
 

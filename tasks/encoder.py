@@ -9,7 +9,6 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from atcore.errors import UserError
 from atcore.files import write_bytes
 from atcore.images import table
 from atcore.own_encoder import encoder_of
@@ -24,11 +23,9 @@ def main(dataset: str, method: str, number: str, name: str) -> None:
     """
     params.load().require(dataset=dataset, method=method)
     seed = params.seed(number)
-    spec, weights = trained.read(dataset, method, seed, table.read(paths.split(dataset, "test")))
-    try:
-        encoder = encoder_of(spec, weights)
-    except UserError as error:
-        raise UserError(f"{paths.model(dataset, method, seed)}: {error}") from error
+    network = trained.read(dataset, method, seed, table.read(paths.split(dataset, "test")))
+    with network.named():
+        encoder = encoder_of(network.spec, network.weights)
     file = Path("raw/encoder") / f"{name}.safetensors"
     write_bytes(file, save(encoder.state_dict()))
     print(f"wrote {file}")

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from atcore.architecture import ModelSpec
 from atcore.encoder import Encoder, imagenet_encoder, read_encoder
 from atcore.errors import UserError
-from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.models import build, weights_to_bytes
 from atcore.own_encoder import encoder_of
 from atcore.vgg import CONVOLUTIONS, STRIDE
 

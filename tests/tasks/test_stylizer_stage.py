@@ -7,11 +7,12 @@ import pytest
 import torch
 import yaml
 
+from atcore.architecture import ModelSpec
 from atcore.encoder import read_encoder
 from atcore.errors import UserError
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.models import build, weights_to_bytes
 from tasks import encoder, paths, stylizer, trained, variants
 
 PROJECT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def test_a_network_without_an_encoder_is_named() -> None:
     with pytest.raises(UserError) as caught:
         encoder.main("shapes", "standard", "0", "own")
     assert str(caught.value) == (
-        "models/shapes/standard/0: a network of architecture 'small' has no encoder in it; "
+        "models/shapes/standard/0/model.safetensors: a network of architecture 'small' has no encoder in it; "
         "train one with training.architecture: vgg"
     )
     assert not Path("raw").exists()

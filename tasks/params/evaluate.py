@@ -1,5 +1,6 @@
 """The sections `evaluate`, `quality` and `salience`: what is asked of networks and of variants."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,16 +16,20 @@ class Evaluate(Section):
 
     @model_validator(mode="after")
     def _attacks_differ(self) -> Self:
-        entries: list[tuple[str, str, float]] = [
-            *(("robustness", attack.norm, attack.eps) for attack in self.robustness),
-            *(("auto_attack", attack.norm, attack.eps) for attack in self.auto_attack),
-        ]
-        for key, norm, eps in entries:
-            if entries.count((key, norm, eps)) > 1:
-                raise MisfitError(
-                    f"{key}: norm {norm} with eps {eps:g} is not allowed twice; "
-                    "predictions are kept by norm and eps"
-                )
+        attacks: dict[str, Sequence[Robustness | AutoAttacked]] = {
+            "robustness": self.robustness,
+            "auto_attack": self.auto_attack,
+        }
+        for key, entries in attacks.items():
+            seen: dict[tuple[str, float], int] = {}
+            for place, entry in enumerate(entries):
+                first = seen.setdefault((entry.norm, entry.eps), place)
+                if first != place:
+                    raise MisfitError(
+                        f"{key}.{place}: norm {entry.norm} with eps {entry.eps:g} is not allowed "
+                        f"again after {key}.{first}; predictions are told apart by norm and eps "
+                        "alone"
+                    )
         return self
 
 

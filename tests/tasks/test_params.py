@@ -2,6 +2,7 @@
 
 import copy
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -451,9 +452,12 @@ def test_several_workers_need_a_storage_that_all_nodes_share(path: Path) -> None
 @pytest.mark.parametrize("key", ["robustness", "auto_attack"])
 def test_an_attack_named_twice_is_refused(path: Path, key: str) -> None:
     entry = changed()["evaluate"]["robustness"][0] if key == "robustness" else AUTO
-    twice = [entry, entry | {"eps": "16/255"}, entry]
+    twice = [entry, entry | {"eps": "16/255"}, entry | {"eps": float(Fraction(entry["eps"]))}]
     path.write_text(yaml.safe_dump(changed((f"evaluate.{key}", twice)), sort_keys=False))
-    assert message_of(path).startswith(f"evaluate.{key}: norm linf with eps 0.0")
+    assert message_of(path) == (
+        f"evaluate.{key}.2: norm linf with eps {twice[2]['eps']:g} is not allowed again after "
+        f"{key}.0; predictions are told apart by norm and eps alone"
+    )
 
 
 NO_PARAMS = {

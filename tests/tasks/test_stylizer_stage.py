@@ -73,8 +73,8 @@ def test_a_network_without_an_encoder_is_named() -> None:
     with pytest.raises(UserError) as caught:
         encoder.main("shapes", "standard", "0", "own")
     assert str(caught.value) == (
-        "models/shapes/standard/0/model.safetensors: a network of architecture 'small' has no encoder in it; "
-        "train one with training.architecture: vgg"
+        "models/shapes/standard/0/model.safetensors: a network of architecture 'small' has no "
+        "encoder in it; train one with training.architecture: vgg"
     )
     assert not Path("raw").exists()
 

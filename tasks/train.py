@@ -102,7 +102,7 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
         weight_decay=chosen.weight_decay,
         attack=training_attack(chosen, data.attack_steps, image_size),
         attack_mode=settings.training.attack_mode,
-        eps_warmup=settings.training.eps_warmup,
+        eps_warmup=chosen.eps_warmup,
         validation_attack=validation_attack(chosen, settings.training.validation_steps, image_size),
         augment=data.augment,
         precision=data.precision,

@@ -28,6 +28,7 @@ class Method(Section):
         kind="cross_entropy"
     )
     label_smoothing: Share = 0.0
+    eps_warmup: Share = 0.0
     schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     keep: Literal["last", "best_robust"] = "last"
@@ -47,5 +48,4 @@ class Method(Section):
 
 class Training(Section):
     attack_mode: Literal["eval", "train"]
-    eps_warmup: Share
     validation_steps: Count

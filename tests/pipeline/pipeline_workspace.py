@@ -39,7 +39,7 @@ SMALL: dict[str, Any] = {
     "variant.saturated.levels": [4],
     "variant.patch_shuffled.levels": [2],
     # Robust accuracy on so few images jumps; that must not look like a collapse.
-    "training.eps_warmup": 1,
+    "method.pgd_linf_8.eps_warmup": 1,
     "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": "2/255", "steps": 2}],
     "quality.images": 100,
     "quality.epochs": 1,

@@ -264,7 +264,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("dataset.shapes.images.train", 0, "0", "number of images, a share between 0 and 1, or null"),
     ("dataset.shapes.images.train", 1.5, "1.5", "number of images, a share"),
     ("dataset.shapes.images.train", {"int": 1}, "{'int': 1}", "number of images, a share"),
-    ("training.eps_warmup", 1.5, "1.5", "less than or equal to 1"),
+    ("method.fgsm_8.eps_warmup", 1.5, "1.5", "less than or equal to 1"),
     ("training.attack_mode", "test", "'test'", "'eval' or 'train'"),
     ("variant.saturated.levels.0", 0, "0", "greater than 0"),
     ("variant.saturated.levels.1", -4, "-4", "greater than 0"),

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from atcore.errors import UserError
 
-ARCHITECTURES = ("small", "resnet18")
+ARCHITECTURES = ("small", "resnet18", "vgg")
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class ModelSpec:
     """All that is needed to rebuild a network around its weights.
 
     Attributes:
-        architecture: `small` or `resnet18`.
+        architecture: one of `ARCHITECTURES`.
         classes: class names, in the order of the labels.
         image_size: side of the square input in pixels.
         mean, std: per-channel statistics of the training pixels, scale [0, 1].

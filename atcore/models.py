@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from atcore.architecture import ARCHITECTURES, ModelSpec
 from atcore.errors import UserError
+from atcore.vgg import NARROW, features
 
 
 class _Normalise(nn.Module):
@@ -71,6 +72,19 @@ def _resnet18(classes: int, image_size: int) -> nn.Module:
     return network
 
 
+def _vgg(classes: int) -> nn.Module:
+    """Narrow VGG-19 up to relu4_1, normalised, and one block more: what encoders come from."""
+    return nn.Sequential(
+        features(NARROW, normalised=True),
+        nn.MaxPool2d(2),
+        _conv_bn(NARROW[-1], 256),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(256, classes),
+    )
+
+
 def build(spec: ModelSpec) -> nn.Module:
     """A freshly initialised network: float32 N x 3 x H x W in [0, 1] to N x classes logits.
 
@@ -83,6 +97,8 @@ def build(spec: ModelSpec) -> nn.Module:
         network = _small(len(spec.classes))
     elif spec.architecture == "resnet18":
         network = _resnet18(len(spec.classes), spec.image_size)
+    elif spec.architecture == "vgg":
+        network = _vgg(len(spec.classes))
     else:
         allowed = ", ".join(ARCHITECTURES)
         raise UserError(f"architecture: {spec.architecture!r} is unknown; allowed: {allowed}")
@@ -93,7 +109,8 @@ def pooling(model: nn.Module) -> nn.Module:
     """The global average pooling of a network of `build`, folded or not.
 
     What goes into it are the last feature maps: those of the last residual block, an eighth of the
-    image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd.
+    image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd; a
+    16th with `vgg`.
     """
     return next(m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d))
 

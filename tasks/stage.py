@@ -20,10 +20,8 @@ def run(main: Callable[..., object], *names: str) -> None:
     arguments = sys.argv[1:]
     if len(arguments) != len(names):
         program = sys.modules["__main__"].__spec__
-        print(
-            f"usage: python -m {program.name if program else '?'} {' '.join(names).upper()}",
-            file=sys.stderr,
-        )
+        module = program.name.removesuffix(".__main__") if program else "?"
+        print(f"usage: python -m {' '.join([module, *map(str.upper, names)])}", file=sys.stderr)
         sys.exit(2)
     try:
         main(*arguments)

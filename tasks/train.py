@@ -26,6 +26,7 @@ import atcore.pretrained
 import atcore.rng
 import atcore.schedules
 import atcore.training
+import atcore.vgg
 import atcore.workers
 from atcore.architecture import ModelSpec
 from atcore.errors import UserError
@@ -61,6 +62,7 @@ _CODE = (
     atcore.pretrained,
     atcore.rng,
     atcore.schedules,
+    atcore.vgg,
     atcore.workers,
 )
 

@@ -10,7 +10,7 @@ import torch
 
 from atcore.adain import Stylizer
 from atcore.architecture import ModelSpec
-from atcore.encoder import CONVOLUTIONS, Encoder
+from atcore.encoder import Encoder
 from atcore.evaluation import load_folded, predict
 from atcore.images.decode import decode_shard
 from atcore.images.sources import load as load_source
@@ -28,6 +28,7 @@ from atcore.training import Split, train, trained_weights
 from atcore.variants import KINDS
 from atcore.variants.adain import Adain
 from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.vgg import CONVOLUTIONS
 from tasks.attacks import evaluation_attack
 from tasks.params import Robustness, load
 from tasks.train import training_spec

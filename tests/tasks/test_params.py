@@ -2,6 +2,7 @@
 
 import copy
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.epochs", 0, "0", "greater than or equal to 1"),
     (f"{TRAINING}.epochs", 2.5, "2.5", "integer"),
     (f"{TRAINING}.threads", -1, "-1", "greater than or equal to 1"),
-    (f"{TRAINING}.architecture", "vgg", "'vgg'", "'small' or 'resnet18'"),
+    (f"{TRAINING}.architecture", "vit", "'vit'", "'small', 'resnet18' or 'vgg'"),
     (f"{TRAINING}.weights", "imagenet", "'imagenet'", "'none', or architecture resnet18"),
     ("dataset.cifar10.training.weights", "imagenet", "32 px", "image_size of at least 64"),
     ("dataset.caltech256.training.weights", "vgg", "'vgg'", "'none' or 'imagenet'"),
@@ -260,7 +261,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.augment", True, "True", "'none' or 'crop_flip'"),
     ("dataset.shapes.format", "zip", "'zip'", "'shapes', 'parquet'"),
     ("dataset.shapes.image_size", 4, "4", "greater than or equal to 8"),
-    ("dataset.shapes.images.train", 0, "0", "greater than or equal to 1"),
+    ("dataset.shapes.images.train", 0, "0", "number of images, a share between 0 and 1, or null"),
+    ("dataset.shapes.images.train", 1.5, "1.5", "number of images, a share"),
+    ("dataset.shapes.images.train", {"int": 1}, "{'int': 1}", "number of images, a share"),
     ("training.eps_warmup", 1.5, "1.5", "less than or equal to 1"),
     ("training.attack_mode", "test", "'test'", "'eval' or 'train'"),
     ("variant.saturated.levels.0", 0, "0", "greater than 0"),
@@ -289,6 +292,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("salience.measured", {}, "{}", "at least 1 item"),
     ("salience.measured.gradient", 0, "0", "greater than or equal to 1"),
     ("salience.measured.grad_cams", 8, "'grad_cams'", "'gradient', 'smoothgrad'"),
+    ("salience.measured.grad_cams", {}, "'grad_cams'", "'gradient', 'smoothgrad'"),
     ("ray.storage", "storage", "'storage'", "an absolute path that all nodes share, or s3://"),
     ("ray.storage", 1, "1", "string"),
 ]
@@ -304,8 +308,7 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
 ) -> None:
     path.write_text(yaml.safe_dump(changed((key, value)), sort_keys=False))
     message = message_of(path)
-    named = key.removesuffix(".kind")  # the section that has the kind may stand for it
-    assert message.startswith((f"{key}: ", f"{named}: ", f"{key}.0.")), message
+    assert message.startswith((f"{key}: ", f"{key}.0.")), message
     said = message.split(": ", 1)[1]
     assert shown in said
     assert allowed in said
@@ -367,11 +370,47 @@ def test_a_missing_key_is_named(path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["method.pgd_linf_8.attack", "variant.saturated"])
-def test_a_section_without_its_kind_is_refused_with_the_kinds(path: Path, key: str) -> None:
+def test_a_section_without_its_kind_is_refused(path: Path, key: str) -> None:
     path.write_text(yaml.safe_dump(changed((f"{key}.kind", GONE)), sort_keys=False))
-    message = message_of(path)
-    assert message.startswith(f"{key}")
-    assert "'kind'" in message or f"{key}.kind" in message
+    assert message_of(path) == f"{key}.kind: missing key"
+
+
+def of_every_kind() -> dict[str, tuple[str, dict[str, Any]]]:
+    """A section of every kind, with its dotted key."""
+    content = changed()
+    sections = [(f"variant.{name}", entry) for name, entry in content["variant"].items()]
+    for name, method in content["method"].items():
+        sections.append((f"method.{name}.attack", method.get("attack")))
+        sections.append((f"method.{name}.loss", method.get("loss", {"kind": "cross_entropy"})))
+    return {entry["kind"]: (key, entry) for key, entry in sections if entry}
+
+
+OF_A_KIND = of_every_kind()
+
+
+def test_there_is_a_section_of_every_kind() -> None:
+    described = [
+        model["properties"]["kind"]
+        for model in Params.model_json_schema()["$defs"].values()
+        if "kind" in model["properties"]
+    ]
+    kinds = {kind for each in described for kind in each.get("enum", [each.get("const")])}
+    assert kinds == set(OF_A_KIND)
+
+
+@pytest.mark.parametrize("kind", OF_A_KIND)
+def test_keys_of_a_section_do_not_repeat_its_kind(path: Path, kind: str) -> None:
+    key, entry = OF_A_KIND[kind]
+    # A key that is called like the kind is one all the same.
+    path.write_text(yaml.safe_dump(changed((key, entry | {kind: 1})), sort_keys=False))
+    assert message_of(path).startswith(f"{key}: {kind!r} is an unknown key; allowed: ")
+    wrong = {name: value if name == "kind" else {} for name, value in entry.items()}
+    path.write_text(yaml.safe_dump(changed((key, wrong)), sort_keys=False))
+    places = [f"{key}.{name}: {{}} is not allowed; " for name in entry if name != "kind"]
+    if places:
+        assert message_of(path).startswith(tuple(places))
+    else:
+        load(path)
 
 
 @pytest.mark.parametrize("name", ["pgd", "fgsm", "int", "float", "saturated"])
@@ -413,9 +452,12 @@ def test_several_workers_need_a_storage_that_all_nodes_share(path: Path) -> None
 @pytest.mark.parametrize("key", ["robustness", "auto_attack"])
 def test_an_attack_named_twice_is_refused(path: Path, key: str) -> None:
     entry = changed()["evaluate"]["robustness"][0] if key == "robustness" else AUTO
-    twice = [entry, entry | {"eps": "16/255"}, entry]
+    twice = [entry, entry | {"eps": "16/255"}, entry | {"eps": float(Fraction(entry["eps"]))}]
     path.write_text(yaml.safe_dump(changed((f"evaluate.{key}", twice)), sort_keys=False))
-    assert message_of(path).startswith(f"evaluate.{key}: norm linf with eps 0.0")
+    assert message_of(path) == (
+        f"evaluate.{key}.2: norm linf with eps {twice[2]['eps']:g} is not allowed again after "
+        f"{key}.0; predictions are told apart by norm and eps alone"
+    )
 
 
 NO_PARAMS = {

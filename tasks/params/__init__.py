@@ -1,0 +1,34 @@
+"""`params.yaml`, read and checked: the only configuration of what is computed.
+
+Modules are named after the sections that they describe: `run` (and `paper`), `dataset`, `method`
+(and `training`), `variant` (and `stylizer`), `evaluate` (and `quality`, `salience`); `attack` has
+the attacks of `method` and of `evaluate`. What fits together within a section is checked there,
+what sections say of each other in `root`. `reading` finds the line that says what is wrong.
+
+As a command, `python -m tasks.params` checks the file and computes nothing.
+"""
+
+from tasks.params.attack import FgsmAttack, FreeAttack, Robustness, Threat, TrainingThreat
+from tasks.params.dataset import Dataset
+from tasks.params.evaluate import Salience
+from tasks.params.method import Method, TradesLoss
+from tasks.params.reading import load, seed
+from tasks.params.root import Params
+from tasks.params.variant import IMAGENET, Stylized
+
+__all__ = [
+    "IMAGENET",
+    "Dataset",
+    "FgsmAttack",
+    "FreeAttack",
+    "Method",
+    "Params",
+    "Robustness",
+    "Salience",
+    "Stylized",
+    "Threat",
+    "TradesLoss",
+    "TrainingThreat",
+    "load",
+    "seed",
+]

@@ -1,0 +1,75 @@
+"""The section `dataset`: images, and how networks are trained on them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from tasks.params.fields import Count, MisfitError, Section
+
+# Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
+_SMALLEST_PRETRAINED = 64
+
+
+def _amount(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Say once what is allowed, not what each member of the union says."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        raise ValueError(
+            f"{value!r} is not allowed; give a number of images, a share between 0 and 1, or null"
+        ) from error
+
+
+# A number of images, a share of those there are, or null for all.
+Amount = Annotated[
+    Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None,
+    WrapValidator(_amount),
+]
+
+
+class Images(Section):
+    train: Amount
+    validation: Amount
+    test: Amount
+
+
+class DatasetTraining(Section):
+    architecture: Literal["small", "resnet18", "vgg"]
+    weights: Literal["none", "imagenet"] = "none"
+    epochs: Count
+    batch_size: Count
+    augment: Literal["none", "crop_flip"]
+    attack_steps: Count
+    precision: Literal["bf16", "fp32"]
+    threads: Count
+
+
+class Dataset(Section):
+    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "caltech256", "folder"]
+    image_size: Annotated[int, Field(ge=8)]
+    images: Images
+    allow_unreadable: Annotated[int, Field(ge=0)]
+    training: DatasetTraining
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        weights, architecture = self.training.weights, self.training.architecture
+        if weights == "none":
+            return self
+        if architecture != "resnet18":
+            raise MisfitError(
+                f"training.weights: {weights!r} is not allowed for architecture {architecture!r}; "
+                "give 'none', or architecture resnet18"
+            )
+        if self.image_size < _SMALLEST_PRETRAINED:
+            raise MisfitError(
+                f"training.weights: {weights!r} is not allowed for images of {self.image_size} px; "
+                f"give 'none', or an image_size of at least {_SMALLEST_PRETRAINED}"
+            )
+        return self

@@ -1,0 +1,42 @@
+"""What all sections are made of: a base that knows its keys, and the types of their values."""
+
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, section: Any) -> Any:
+        for key in section if isinstance(section, dict) else ():
+            if key not in cls.model_fields:
+                allowed = ", ".join(cls.model_fields)
+                raise ValueError(f"{key!r} is an unknown key; allowed: {allowed}")
+        return section
+
+
+class MisfitError(ValueError):
+    """A value does not fit others; the message begins with its key below the section checked."""
+
+
+def _fraction(value: Any) -> Any:
+    """Accept `8/255` beside plain numbers."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError(
+                f"{value!r} is not allowed; give a number or a fraction such as 8/255"
+            ) from error
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Positive = Annotated[Number, Field(gt=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]

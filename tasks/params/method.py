@@ -1,0 +1,51 @@
+"""The sections `method` and `training`: how a network is trained."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tasks.params.attack import FgsmAttack, FreeAttack, PgdAttack
+from tasks.params.fields import Count, MisfitError, NonNegative, Number, Positive, Section, Share
+
+
+class CrossEntropyLoss(Section):
+    kind: Literal["cross_entropy"]
+
+
+class TradesLoss(Section):
+    kind: Literal["trades"]
+    beta: NonNegative
+
+
+class Method(Section):
+    learning_rate: Positive
+    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    weight_decay: NonNegative
+    attack: Annotated[FgsmAttack | PgdAttack | FreeAttack, Field(discriminator="kind")] | None = (
+        None
+    )
+    loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
+        kind="cross_entropy"
+    )
+    label_smoothing: Share = 0.0
+    schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
+    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    keep: Literal["last", "best_robust"] = "last"
+    stop_at: str | None = None
+    workers: Count = 1
+
+    @model_validator(mode="after")
+    def _attack_is_there(self) -> Self:
+        if self.keep == "best_robust" and (self.attack is None or self.stop_at):
+            raise MisfitError(
+                "keep: 'best_robust' is not allowed without an attack or with stop_at; give 'last'"
+            )
+        if self.loss.kind == "trades" and not isinstance(self.attack, PgdAttack):
+            raise MisfitError("loss: 'trades' is not allowed without an attack of kind pgd")
+        return self
+
+
+class Training(Section):
+    attack_mode: Literal["eval", "train"]
+    eps_warmup: Share
+    validation_steps: Count

@@ -1,0 +1,80 @@
+"""The sections `variant` and `stylizer`: what is made of the test images."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tasks.params.fields import Count, MisfitError, NonNegative, Positive, Section
+
+# The transfer that needs no stylizer, and the encoder that is downloaded.
+FILTERED, IMAGENET = "filtered", "imagenet"
+_ENCODERS, _WEIGHTS = Path("raw/encoder"), (".safetensors", ".pth")
+
+# The one folder of pictures that stages depend on in dvc.yaml.
+Styles = Literal["raw/styles"] | None
+
+
+def _encoder(value: Any) -> Any:
+    """Stages depend on the folder of the files in dvc.yaml."""
+    path = Path(value) if isinstance(value, str) else Path()
+    if value != IMAGENET and (path.parent != _ENCODERS or path.suffix not in _WEIGHTS):
+        allowed = " or ".join(f"{_ENCODERS}/NAME{suffix}" for suffix in _WEIGHTS)
+        raise ValueError(f"{value!r} is not allowed; give {IMAGENET}, {allowed}")
+    return value
+
+
+class Stylizer(Section):
+    encoder: Annotated[str, BeforeValidator(_encoder)]
+    styles: Styles
+    size: Annotated[int, Field(ge=32)]
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    style_weight: NonNegative
+    identity_weight: NonNegative
+    precision: Literal["bf16", "fp32"]
+    threads: Count
+
+
+class Edges(Section):
+    kind: Literal["edges"]
+    levels: list[NonNegative] = Field(min_length=1)
+
+
+class _Transferring(Section):
+    levels: list[NonNegative] = Field(min_length=1)
+    # `filtered`, or a name in the catalogue `stylizer`.
+    transfer: str = FILTERED
+
+    @model_validator(mode="after")
+    def _strengths_are_shares(self) -> Self:
+        if self.transfer != FILTERED and max(self.levels) > 1:
+            raise MisfitError(
+                f"levels: {max(self.levels):g} is not allowed; a stylizer's strength is 0 to 1"
+            )
+        return self
+
+
+class CueConflict(_Transferring):
+    kind: Literal["cue_conflict"]
+
+
+class Stylized(_Transferring):
+    kind: Literal["stylized"]
+    styles: Styles = None
+
+
+class PositiveVariant(Section):
+    kind: Literal["saturated", "brightness", "low_pass", "high_pass"]
+    levels: list[Positive] = Field(min_length=1)
+
+
+class PatchShuffled(Section):
+    kind: Literal["patch_shuffled"]
+    levels: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+
+
+Variant = Annotated[
+    Stylized | CueConflict | Edges | PositiveVariant | PatchShuffled, Field(discriminator="kind")
+]

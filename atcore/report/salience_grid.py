@@ -8,12 +8,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from atcore.report import labels
-from atcore.report.figures import INK, styled
+from atcore.report.figures import styled
 from atcore.report.inputs import Maps, Network
 from atcore.report.records import middle
 
 _IMAGES = 3
-_CELL = 1.12
+# In inches: side of a cell, from one to the next, to the row below, and height of the titles.
+_CELL, _ACROSS, _DOWN, _TITLES = 1.08, 1.16, 1.32, 0.3
+# In inches: a letter of the names of rows, and what is left free on either side of them.
+_LETTER, _MARGIN = 0.072, 0.1
 _RIGHT, _WRONG = "#0b5fa5", "#b3261e"
 _NAME_LENGTH = 14
 
@@ -36,10 +39,13 @@ def _unit(salience: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.minimum(salience / top, 1), np.float32)
 
 
-def _cell(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+def _row_names(maps: Maps, rows: Sequence[int], kinds: dict[str, str]) -> list[str]:
+    parts = (labels.part(name, kinds[name], level) for name, level in (maps.rows[r] for r in rows))
+    return [part.replace(", ", "\n") for part in parts]
+
+
+def _draw(axes: Axes, x: float, y: float, pixels: NDArray[np.generic]) -> None:
+    axes.imshow(pixels, "magma", vmin=0, vmax=1, aspect="auto", extent=(x, x + _CELL, y + _CELL, y))
 
 
 def grid(
@@ -52,36 +58,38 @@ def grid(
     """
     shown = networks[0].maps
     rows, count = chosen_rows(shown), min(_IMAGES, len(shown.labels))
+    names = ["clean", *_row_names(shown, rows[1:], kinds)]
+    left = 2 * _MARGIN + _LETTER * max(len(line) for name in names for line in name.splitlines())
+    block = _TITLES + _DOWN * len(rows)
+    width, height = left + _ACROSS * (1 + len(networks)), block * count
     with styled():
-        figure = Figure(
-            figsize=(1.3 + _CELL * (1 + len(networks)), 0.3 + (_CELL + 0.22) * len(rows) * count),
-            layout="constrained",
-        )
-        for image, block in enumerate(figure.subfigures(count, 1, squeeze=False)[:, 0]):
-            cells = block.subplots(len(rows), 1 + len(networks), squeeze=False)
-            for line, row in zip(cells, rows, strict=True):
-                variant, level = shown.rows[row]
-                name = labels.part(variant, kinds[variant], level) if row else "clean"
-                line[0].imshow(shown.images[row, image])
-                line[0].set_ylabel(
-                    name.replace(", ", "\n"), rotation=0, ha="right", va="center", labelpad=8
-                )
-                for axes, network in zip(line[1:], networks, strict=True):
+        figure = Figure(figsize=(width, height))
+        # One for all cells, in inches: laying out one for each would take most of the stage's time.
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        for image in range(count):
+            top = image * block + _TITLES
+            true_class = _short(classes[shown.labels[image]])
+            for column, title in enumerate([f"true: {true_class}", *(n.method for n in networks)]):
+                middle_of = left + column * _ACROSS + _CELL / 2
+                axes.text(middle_of, top - 0.07, title, ha="center", weight="bold")
+            for line, (row, name) in enumerate(zip(rows, names, strict=True)):
+                y = top + line * _DOWN
+                axes.text(left - _MARGIN, y + _CELL / 2, name, ha="right", va="center")
+                _draw(axes, left, y, shown.images[row, image])
+                for column, network in enumerate(networks, start=1):
+                    x = left + column * _ACROSS
+                    _draw(axes, x, y, _unit(network.maps.kinds[salience_map][row, image]))
                     answer = int(network.maps.predicted[row, image])
                     right = answer == shown.labels[image]
-                    axes.imshow(
-                        _unit(network.maps.kinds[salience_map][row, image]), "magma", vmin=0, vmax=1
-                    )
-                    axes.set_xlabel(
+                    axes.text(
+                        x + _CELL / 2,
+                        y + _CELL + 0.05,
                         f"{'✓' if right else '✗'} {_short(classes[answer])}",
-                        color=_RIGHT if right else _WRONG,
+                        ha="center",
+                        va="top",
                         fontsize=8.5,
-                        labelpad=2,
+                        color=_RIGHT if right else _WRONG,
                     )
-                for axes in line:
-                    _cell(axes)
-            true_class = _short(classes[shown.labels[image]])
-            cells[0][0].set_title(f"true: {true_class}", loc="center", fontsize=9.5)
-            for axes, network in zip(cells[0][1:], networks, strict=True):
-                axes.set_title(network.method, loc="center", fontsize=9.5, color=INK)
+        axes.set(xlim=(0, width), ylim=(height, 0))
     return figure

@@ -1,4 +1,4 @@
-"""The whole pipeline on nodes that see neither the workspace nor the project's code."""
+"""The pipeline on nodes that see neither the workspace nor the project's code."""
 
 import json
 import os
@@ -29,6 +29,13 @@ CODE = [PROJECT / name for name in ("atcore", "tasks", "flows")]
 NODES = ("127.0.0.2", "127.0.0.3")
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
 TOGETHER = "pgd_linf_8"
+# With what they need, every kind of stage that computes on the cluster.
+LAST = (
+    "evaluate@shapes-standard-0",
+    "salience@shapes-standard-0",
+    "quality@shapes-saturated",
+    f"train@shapes-{TOGETHER}-0",
+)
 
 
 @dataclass(frozen=True)
@@ -121,15 +128,14 @@ def test_the_pipeline_writes_what_it_writes_on_one_machine(
             "ray.storage": str(remote.storage),
         }
     )
-    succeeded(workspace.run("dvc", "repro", env=remote.environment))
+    succeeded(workspace.run("dvc", "repro", *LAST, env=remote.environment))
     written = workspace.digests(*REPRODUCIBLE)
-    # Three splits, a table and the quality of each variant, and the weights, predictions, maps and
-    # measures of two networks.
-    assert len(written) == 3 + 2 * 3 + 2 * 4
+    # Three splits, the table of each variant, one quality, of one network the weights, predictions,
+    # maps and measures, and the weights of the other one.
+    assert len(written) == 3 + 3 + 1 + 4 + 1
     alike = {file for file in written if TOGETHER not in file}
-    assert len(alike) == 3 + 2 * 3 + 4
+    assert len(alike) == len(written) - 1
     expected = pipeline.workspace.digests(*REPRODUCIBLE)
     assert {f: written[f] for f in alike} == {f: expected[f] for f in alike}
-    assert (workspace.root / "reports/index.html").is_file()
     assert workspace.temporaries() == []
     assert list(remote.storage.iterdir()) == []

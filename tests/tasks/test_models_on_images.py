@@ -140,9 +140,9 @@ MISFITS = {
         f"{TENSORS}: model weights do not fit resnet18: ",
     ),
     "unknown architecture": (
-        replace(SPEC, architecture="vgg"),
+        replace(SPEC, architecture="alexnet"),
         WEIGHTS,
-        f"{TENSORS}: architecture: 'vgg' is unknown; allowed: small, resnet18",
+        f"{TENSORS}: architecture: 'alexnet' is unknown; allowed: small, resnet18, vgg",
     ),
     "weights of more classes": (
         SPEC,

@@ -9,10 +9,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 from atcore.comparison import Comparison, holm, paired, paired_means
-from atcore.measures import Outcomes, kept, shape_decisions
+from atcore.measures import Outcomes, Slopes, kept, shape_decisions, slopes
 from atcore.predictions import CLEAN, Predictions
 from atcore.report.inputs import Dataset
 from atcore.salience.table import Measured
@@ -27,12 +28,17 @@ _CLAIMED = {"texture": 1, "shape": -1}
 # Saturation below its identity lowers the contrast of everything; that destroys neither cue.
 _IDENTITY = {"saturated": 2.0}
 
+# What grows with the level, by kind of variant: the more patches, the less is left of the shape.
+_GROWS = {"patch_shuffled"}
+ON_CORRECT, SLOPE = "accuracy_on_correct", "accuracy_on_correct_slope"
+
 # How much salience follows outlines: those of the object where they are known, else all edges.
 # Asked of the Grad map, the only one of the paper without a parameter.
 _SALIENCE = ("salience_outline", "salience_edges")
 SALIENCE_MAP = "gradient"
 
 Table = TypeVar("Table")
+Found = TypeVar("Found")
 Sample = TypeVar("Sample")
 
 
@@ -46,11 +52,13 @@ class Claim:
         method: an adversarially trained network.
         reference: one that is not. Networks of equal seed are compared.
         measure: `accuracy_on_correct`, on the images that both networks classify correctly when
-            clean, `shape_bias`, on those where both decide for the shape or the texture, or
+            clean, `accuracy_on_correct_slope`, its change from one level to the next, on the same
+            images, `shape_bias`, on those where both decide for the shape or the texture, or
             `salience_outline` (`salience_edges` where outlines are unknown) of the Grad map.
         claimed: sign of the difference that the paper claims.
         comparison: `method` minus `reference`; None where no image counts for both.
-        effects: the same difference at each level by itself, in rising order of levels.
+        effects: the same difference at each level by itself, in rising order of levels; of a slope
+            between each level and the next.
         effects_by_seed: and at each seed, None where no image counts for both.
         p: of the comparison, corrected for the number of claims of the run; None without one.
     """
@@ -68,7 +76,8 @@ class Claim:
 
     @property
     def levels_as_claimed(self) -> int:
-        """At how many levels the difference has the claimed sign, whether or not by chance."""
+        """At how many levels (of a slope: steps between them) the difference has the claimed sign,
+        whether or not by chance."""
         return sum(effect * self.claimed > 0 for effect in self.effects)
 
     @property
@@ -110,52 +119,69 @@ def _salience(parts: Sequence[Measured], variant: str, measure: str) -> dict[flo
     }
 
 
+def _slopes(levels: Sequence[Outcomes]) -> list[Slopes]:
+    return [slopes(levels)]
+
+
+def _each(levels: Sequence[float]) -> Iterable[tuple[float, ...]]:
+    return ((level,) for level in levels)
+
+
 def _compared(dataset: Dataset, claim: Claim) -> Claim:
+    answers = dataset.answers
     if claim.measure in _SALIENCE:
-        return _over_all(dataset, claim, dataset.salience, _salience, paired_means)
-    return _over_all(dataset, claim, dataset.answers, _outcomes, paired)
+        return _over_all(dataset, claim, dataset.salience, _salience, list, paired_means, _each)
+    if claim.measure == SLOPE:
+        return _over_all(dataset, claim, answers, _outcomes, _slopes, paired_means, pairwise)
+    return _over_all(dataset, claim, answers, _outcomes, list, paired, _each)
 
 
 def _over_all(
     dataset: Dataset,
     claim: Claim,
     tables: Mapping[str, Sequence[Table]],
-    sample: Callable[[Table, str, str], dict[float, Sample]],
+    sample: Callable[[Table, str, str], dict[float, Found]],
+    joined: Callable[[Sequence[Found]], list[Sample]],
     compare: Callable[[Sequence[Sample], Sequence[Sample]], Comparison | None],
+    parts: Callable[[Sequence[float]], Iterable[tuple[float, ...]]],
 ) -> Claim:
     """The claim with its comparisons.
 
     Args:
         tables: of each method, one for each seed.
-        sample: of a table, variant and measure: what is compared, by level.
-        compare: two networks, given by their samples.
+        sample: of a table, variant and measure: what was found, by level.
+        joined: what is compared of one network at several levels, in rising order.
+        compare: two networks, given by what is compared of them.
+        parts: the levels of each of the `effects`.
     """
     first, second = (
         [sample(table, claim.variant, claim.measure) for table in tables[name]]
         for name in (claim.method, claim.reference)
     )
     identity = _IDENTITY.get(dataset.kinds.get(claim.variant, CLEAN), -math.inf)
-    pairs = {
-        (seed, level): (one[level], other[level])
-        for seed, one, other in zip(dataset.seeds, first, second, strict=True)
-        for level in sorted(one.keys() & other.keys())
+    networks = dict(zip(dataset.seeds, zip(first, second, strict=True), strict=True))
+    levels = sorted(
+        level
+        for level in set.intersection(*({*one} & {*other} for one, other in networks.values()))
         if level > identity
-    }
-
-    def over(chosen: Iterable[tuple[Sample, Sample]]) -> Comparison | None:
-        found = list(chosen)
-        return compare([one for one, _ in found], [other for _, other in found])
-
-    by_level = (
-        over(pair for (_, at), pair in pairs.items() if at == level)
-        for level in sorted({level for _, level in pairs})
     )
-    by_seed = (
-        over(pair for (of, _), pair in pairs.items() if of == seed) for seed in dataset.seeds
-    )
+
+    def over(seeds: Sequence[int], chosen: Sequence[float]) -> Comparison | None:
+        one, other = (
+            [
+                each
+                for seed in seeds
+                for each in joined([networks[seed][side][level] for level in chosen])
+            ]
+            for side in (0, 1)
+        )
+        return compare(one, other)
+
+    by_level = (over(dataset.seeds, part) for part in parts(levels))
+    by_seed = (over([seed], levels) for seed in dataset.seeds)
     return replace(
         claim,
-        comparison=over(pairs.values()),
+        comparison=over(dataset.seeds, levels),
         effects=tuple(found.effect for found in by_level if found is not None),
         effects_by_seed=tuple(found.effect if found else None for found in by_seed),
     )
@@ -165,7 +191,9 @@ def _claimed(dataset: Dataset) -> Iterable[tuple[str, str, int]]:
     """Variant, measure and sign of what the paper claims of every pair of networks."""
     for variant, kind in dataset.kinds.items():
         if kind in DESTROYS:
-            yield variant, "accuracy_on_correct", _CLAIMED[DESTROYS[kind]]
+            yield variant, ON_CORRECT, _CLAIMED[DESTROYS[kind]]
+            if kind in _GROWS and len(dataset.results.levels(variant, ON_CORRECT)) > 1:
+                yield variant, SLOPE, _CLAIMED[DESTROYS[kind]]
         elif variant in dataset.results.variants("shape_bias"):
             yield variant, "shape_bias", 1
     for measure in _SALIENCE:

@@ -101,7 +101,8 @@ def interval(found: Interval) -> str:
 
 def points(difference: float) -> str:
     """Difference of two shares in percentage points, with its sign."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
+    # Without the minus sign of a zero that rounding leaves.
+    return f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def decimal(value: float) -> str:

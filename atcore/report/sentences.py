@@ -10,6 +10,7 @@ from atcore.report.claims import (
     NOT_DECIDED,
     NOT_SUPPORTED,
     SALIENCE_MAP,
+    SLOPE,
     SUPPORTED,
     Claim,
     guessing,
@@ -110,6 +111,7 @@ def findings(dataset: Dataset, claims: Sequence[Claim]) -> list[str]:
         claim = _found(claims, variant, chosen)
         if kind in DESTROYS and claim is not None:
             sentences.extend(_cost(results, claim, kind))
+            sentences.extend(_growth(results, claims, claim))
     looking = _found(claims, CLEAN, chosen)
     return sentences if looking is None else [*sentences, *_looking(results, looking)]
 
@@ -157,6 +159,26 @@ def _cost(results: Results, claim: Claim, kind: str) -> list[str]:
         f"With {DESTROYS[kind]} destroyed ({labels.part(claim.variant, kind, level)}), "
         f"{claim.method} keeps {labels.full(first)} of its correct answers and {claim.reference} "
         f"{labels.full(second)}. {over_all} it keeps {more} is {claim.verdict} by this run."
+    ]
+
+
+def _growth(results: Results, claims: Sequence[Claim], cost: Claim) -> list[str]:
+    """Whether what the first network loses beyond the second grows with the number of patches."""
+    if cost.claimed > 0:
+        return []
+    if len(results.levels(cost.variant, cost.measure)) == 1:
+        return ["There is one k alone, so whether that grows with k is not tested."]
+    place = (cost.variant, SLOPE, cost.method, cost.reference)
+    growth = next(
+        (c for c in claims if (c.variant, c.measure, c.method, c.reference) == place), None
+    )
+    if growth is None or growth.comparison is None:
+        return []
+    found = growth.comparison
+    return [
+        f"From one k to the next, what {cost.method} loses beyond {cost.reference} changes by "
+        f"{labels.points(-found.effect)} points [{labels.points(-found.high)}, "
+        f"{labels.points(-found.low)}]: that it grows with k is {growth.verdict} by this run."
     ]
 
 

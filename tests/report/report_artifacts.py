@@ -107,12 +107,12 @@ def write_maps(file: Path, rows: list[tuple[str, float]]) -> None:
 
 
 def write_measures(method: str, seed: int, rows: list[tuple[str, float]]) -> None:
-    """Measures of 8 images; the salience of the last method is on the outline."""
+    """Measures of 12 images; the salience of the last method is on the outline."""
     outline = 0.375 if method == NAUGHTY else 0.125 + seed / 8
-    ids = np.arange(8, dtype=np.int64)
+    ids = np.arange(12, dtype=np.int64)
 
     def part(variant: str, level: float, kind: str, measure: str, value: float) -> Measured:
-        values = np.full(8, value, np.float32)
+        values = np.full(12, value, np.float32)
         values[:4] += 1 / 64 * (ids[:4] - 1.5)
         return Measured(variant, level, kind, measure, ids, values)
 

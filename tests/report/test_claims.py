@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from atcore.predictions import CLEAN, Predictions
@@ -11,7 +13,7 @@ from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, c
 from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
 from atcore.report.pictures import shape_bias_of_classes
 from atcore.report.records import Results
-from atcore.report.sentences import headline, notes, verdicts
+from atcore.report.sentences import findings, headline, notes, verdicts
 from atcore.report.summary import means, summarise, summarise_salience
 from atcore.salience.table import Measured
 
@@ -232,6 +234,109 @@ def test_a_seed_that_cannot_test_a_claim_does_not_agree() -> None:
     assert claim.p is not None
     assert claim.p < 0.05
     assert claim.verdict == NOT_DECIDED
+
+
+def shuffling(*seeds: tuple[tuple[int, ...], tuple[int, ...]]) -> Dataset:
+    """Images that `standard` and `pgd` get right with k = 2, 4, 8, ..., at each seed."""
+
+    def parts(hits: tuple[int, ...]) -> list[Predictions]:
+        levels = (answers("p", n, level=2.0 * 2**at) for at, n in enumerate(hits))
+        return [answers(CLEAN, IMAGES, level=0.0), *levels]
+
+    tables = ({"standard": parts(one), "pgd": parts(other)} for one, other in seeds)
+    return dataset(*tables, kinds={"p": "patch_shuffled"})
+
+
+def growth(run: Dataset) -> Claim:
+    return next(c for c in claims_of([run]) if c.measure == "accuracy_on_correct_slope")
+
+
+def test_numbers_of_a_growing_loss() -> None:
+    claim = growth(shuffling(((60, 50, 40), (54, 36, 24))))
+    assert claim.comparison is not None
+    # The difference goes from -6 to -14 and -16 of 60 images: by -5 a step.
+    assert claim.comparison.effect == pytest.approx(-5 / 60)
+    assert claim.effects == pytest.approx((-8 / 60, -2 / 60))
+    # Half a hit a step: 16 images (24 to 39) for one side, 6 (54 to 59) for the other.
+    raw = stats.binomtest(6, 22).pvalue
+    assert claim.comparison.p == pytest.approx(raw, abs=1e-12)
+    # The loss as such, with its smaller p-value, is tested in the same family.
+    assert claim.p == pytest.approx(raw, abs=1e-12)
+    half = 1.96 * 0.5 * np.sqrt((22 - 10**2 / 60) / 60**2)
+    interval = (claim.comparison.low, claim.comparison.high)
+    assert interval == pytest.approx((-5 / 60 - half, -5 / 60 + half), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("standard", "robust", "loses_more", "grows"),
+    [
+        ((60, 58, 50), (58, 40, 20), SUPPORTED, SUPPORTED),
+        # As much more at every k.
+        ((60, 50, 40), (40, 30, 20), SUPPORTED, NOT_DECIDED),
+        # At once, so that the other one catches up.
+        ((60, 50, 10), (10, 10, 10), SUPPORTED, NOT_SUPPORTED),
+        # From keeping more to keeping less.
+        ((40, 40, 40), (60, 40, 20), NOT_DECIDED, SUPPORTED),
+        ((40, 20, 10), (50, 50, 50), NOT_SUPPORTED, NOT_SUPPORTED),
+    ],
+)
+def test_losing_more_and_the_more_the_larger_k_are_two_claims(
+    standard: tuple[int, ...], robust: tuple[int, ...], loses_more: str, grows: str
+) -> None:
+    claims = claims_of([shuffling((standard, robust))])
+    assert [c.verdict for c in claims] == [loses_more, grows]
+    assert [c.claimed for c in claims] == [-1, -1]
+
+
+def test_growth_of_several_seeds_is_summed_by_image_and_has_to_agree() -> None:
+    claim = growth(shuffling(((60, 60), (60, 40)), ((60, 60), (60, 50))))
+    assert claim.comparison is not None
+    assert claim.comparison.n == IMAGES
+    assert claim.effects_by_seed == pytest.approx((-20 / 60, -10 / 60))
+    assert claim.comparison.effect == pytest.approx(-15 / 60)
+    # Ten images count twice, ten once, all for one side.
+    assert claim.comparison.p == pytest.approx(2 / 2**20)
+    assert claim.verdict == SUPPORTED
+    split = growth(shuffling(((60, 60), (60, 40)), ((60, 59), (60, 60))))
+    assert split.p is not None
+    assert split.p < 0.05
+    assert split.verdict == NOT_DECIDED
+
+
+hits = st.tuples(*[st.integers(0, IMAGES)] * 3)
+
+
+@given(hits, hits)
+def test_exchanging_the_networks_turns_the_growth(
+    one: tuple[int, ...], other: tuple[int, ...]
+) -> None:
+    there, back = growth(shuffling((one, other))), growth(shuffling((other, one)))
+    assert there.comparison is not None
+    assert back.comparison is not None
+    assert there.effects == pytest.approx([-effect for effect in back.effects])
+    assert there.comparison.p == back.comparison.p
+    turned = (-back.comparison.effect, -back.comparison.high, -back.comparison.low)
+    found = (there.comparison.effect, there.comparison.low, there.comparison.high)
+    assert found == pytest.approx(turned, abs=1e-6)
+
+
+def test_one_k_tests_no_growth_and_the_page_says_so() -> None:
+    run = shuffling(((50,), (20,)))
+    claims = claims_of([run])
+    assert [c.measure for c in claims] == ["accuracy_on_correct"]
+    assert findings(run, claims)[-1] == (
+        "There is one k alone, so whether that grows with k is not tested."
+    )
+
+
+def test_growth_is_a_sentence() -> None:
+    run = shuffling(((60, 58, 50), (58, 40, 20)))
+    # From 2 of 60 images to 30.
+    sentence = findings(run, claims_of([run]))[-1]
+    assert sentence.startswith(
+        "From one k to the next, what pgd loses beyond standard changes by +23.3 points [+1"
+    )
+    assert sentence.endswith(": that it grows with k is supported by this run.")
 
 
 def looking(measure: str, *outlines: tuple[list[float], list[float]]) -> Dataset:

@@ -52,8 +52,8 @@ def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
         (("underfit", CLEAN, 0.0, "confidence"), 0.7, 40),
         (("underfit", CLEAN, 0.0, "calibration_error"), 0.05, 40),
         (("standard", "stylized", 0.6, "calibration_error"), 0.45, 40),
-        ((NAUGHTY, CLEAN, 0.0, "salience_outline"), 0.375, 8),
-        (("standard", "stylized", 0.6, "salience_rank_correlation"), 0.75, 8),
+        ((NAUGHTY, CLEAN, 0.0, "salience_outline"), 0.375, 12),
+        (("standard", "stylized", 0.6, "salience_rank_correlation"), 0.75, 12),
     ],
 )
 def test_records(reported: Path, key: tuple[str, str, float, str], value: float, n: int) -> None:
@@ -89,7 +89,7 @@ def test_records_have_the_order_of_the_run(reported: Path) -> None:
 
 def test_claims_file(reported: Path) -> None:
     claims = json.loads((reported / "reports/claims.json").read_text())
-    assert len(claims) == 10
+    assert len(claims) == 12
     stylized = claims[0]
     assert (stylized["reference"], stylized["variant"]) == ("standard", "stylized")
     assert stylized["verdict"] == "supported"

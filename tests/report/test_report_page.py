@@ -68,6 +68,11 @@ def test_a_claim_that_does_not_show_is_said_not_to_show(html: Page) -> None:
         "Over all 3 levels +0.0 points: that it keeps less is not decided by this run." in html.text
     )
     assert "as claimed at 0 of 3 levels" in html.text
+    assert (
+        f"From one k to the next, what {NAUGHTY} loses beyond standard changes by +0.0 points "
+        "[+0.0, +0.0]: that it grows with k is not decided by this run."
+    ) in html.text
+    assert "as claimed at 0 of 2 steps" in html.text
     # Both get the same 20 of the 36 images right that both know.
     assert "not decided +0.0 [−" in html.text
 
@@ -78,7 +83,7 @@ def test_auto_attack_counts_its_own_images(html: Page) -> None:
 
 
 def test_claims_are_tested(html: Page) -> None:
-    assert "Of 10 claims, " in html.text
+    assert "Of 12 claims, " in html.text
     # Stylized, of the 36 images both know: 30 and 10 right, 20 of them by the robust one alone.
     assert "supported +55.6 [+35.9, +69.3] p < 0.001 n 36" in html.text
 
@@ -99,10 +104,10 @@ def test_page_compares_the_errors_of_networks(html: Page) -> None:
 
 
 def test_page_says_what_the_networks_look_at(html: Page) -> None:
-    # All eight images point to one side.
+    # All twelve images point to one side.
     assert (
-        f"Of the salience of {NAUGHTY} (Grad, clean images) 37.5% [36.6, 38.4] (n = 8) lies on the "
-        "outline of the object, of that of standard 12.5% [11.6, 13.4] (n = 8); 25.0% of the "
+        f"Of the salience of {NAUGHTY} (Grad, clean images) 37.5% [36.9, 38.1] (n = 12) lies on "
+        "the outline of the object, of that of standard 12.5% [11.9, 13.1] (n = 12); 25.0% of the "
         "pixels are there. That it is more is supported by this run."
     ) in html.text
     assert "clean looks more at outlines" in html.text

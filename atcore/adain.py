@@ -14,10 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from atcore.encoder import CONVOLUTIONS, OUTPUTS, STRIDE, Encoder, build_encoder
+from atcore.encoder import Encoder, build_encoder
 from atcore.errors import UserError
+from atcore.vgg import CONVOLUTIONS, OUTPUTS, STRIDE
 
 _VARIANCE_FLOOR = 1e-5
+# Of the weights of a decoder's last layer at first: far from the flat ends of the sigmoid.
+_GREY = 0.1
 
 
 def statistics(activations: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +41,8 @@ def build_decoder(widths: tuple[int, ...]) -> nn.Sequential:
     """The mirror image of an encoder of those widths: relu4_1 to pixels.
 
     Max pooling becomes nearest-neighbour upsampling; borders are reflected, no layer normalises
-    (section 6.1: a normalisation would undo the style).
+    (section 6.1: a normalisation would undo the style). The last layer ends in a sigmoid, which the
+    paper's does not: pixels are in (0, 1), and training starts from an even grey.
     """
     layers: list[nn.Module] = []
     for index, inputs, outputs in zip(
@@ -52,7 +56,9 @@ def build_decoder(widths: tuple[int, ...]) -> nn.Sequential:
             layers.append(nn.ReLU())
         if index and index + 1 in OUTPUTS:
             layers.append(nn.Upsample(scale_factor=2))
-    return nn.Sequential(*layers)
+    with torch.no_grad():
+        layer.weight.mul_(_GREY)
+    return nn.Sequential(*layers, nn.Sigmoid())
 
 
 class Stylizer(nn.Module):
@@ -76,7 +82,7 @@ class Stylizer(nn.Module):
             strength: alpha of equation 14, 0 (decodes the content as it is) to 1.
 
         Returns:
-            float32 like `contents`, not clamped.
+            float32 like `contents`, in (0, 1).
         """
         content = self.encoder(contents)[-1]
         styled = adain(content, self.encoder(styles)[-1])
@@ -108,13 +114,19 @@ def load_stylizer(data: bytes, source: str, device: torch.device | str = "cpu") 
     return stylizer.requires_grad_(False).eval().to(device)
 
 
-def losses(stylizer: Stylizer, contents: Tensor, styles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def losses(
+    stylizer: Stylizer, contents: Tensor, styles: Tensor, *, identity: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """What training minimises: for stylized images of full strength equations 12 and 13, and the
     identity loss of pixels (Park & Lee 2019, "Arbitrary style transfer with style-attentional
     networks", CVPR, arXiv 1812.02342).
 
     The activations of a narrow encoder do not determine the pixels: without the third, a decoder
-    finds those of an image in pixels far outside [0, 1].
+    finds those of an image in other pixels than the image's.
+
+    Args:
+        contents, styles: as in `Stylizer.forward`.
+        identity: whether the third is wanted, which costs half of the time; 0 if not.
 
     Returns:
         Content loss: mean squared distance between the activations relu4_1 of the result and what
@@ -127,7 +139,6 @@ def losses(stylizer: Stylizer, contents: Tensor, styles: Tensor) -> tuple[Tensor
     content = stylizer.encoder(contents)[-1]
     target = adain(content, wanted[-1])
     found = stylizer.encoder(stylizer.decoder(target))
-    decoded = stylizer.decoder(torch.cat((content, wanted[-1])))
     style = torch.stack(
         [
             F.mse_loss(own, other)
@@ -135,8 +146,11 @@ def losses(stylizer: Stylizer, contents: Tensor, styles: Tensor) -> tuple[Tensor
             for own, other in zip(statistics(result), statistics(example), strict=True)
         ]
     ).sum()
-    identity = F.mse_loss(decoded, torch.cat((contents, styles)))
-    return F.mse_loss(found[-1], target), style, identity
+    pixels = torch.zeros_like(style)
+    if identity:
+        decoded = stylizer.decoder(torch.cat((content, wanted[-1])))
+        pixels = F.mse_loss(decoded, torch.cat((contents, styles)))
+    return F.mse_loss(found[-1], target), style, pixels
 
 
 def working_side(side: int, size: int) -> int:

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from atcore.attacks import L2, Linf
 
-# The targeted DLR loss divides by a difference of the first, third and fourth largest logit.
-FEWEST_CLASSES = 4
 # Target classes of an image, the most probable ones first.
 _TARGETS = 9
 

@@ -16,34 +16,15 @@ from torch import Tensor, nn
 
 from atcore.errors import UserError
 from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, download
+from atcore.vgg import CONVOLUTIONS, OUTPUTS, features
 
-# Convolutions of the four blocks; each block but the last ends in max pooling.
-_BLOCKS = (2, 2, 4, 1)
 _WITHOUT = "stylizing without weights: transfer: filtered"
-
-
-def _layers() -> list[str]:
-    """What stands at each index of `features`."""
-    layers: list[str] = []
-    for convolutions in _BLOCKS:
-        layers += ["pool"] if layers else []
-        layers += ["conv", "relu"] * convolutions
-    return layers
-
-
-_LAYERS = _layers()
-CONVOLUTIONS = tuple(index for index, layer in enumerate(_LAYERS) if layer == "conv")
-# The first activation of each block: relu1_1, relu2_1, relu3_1, relu4_1.
-OUTPUTS = tuple(index + 1 for index in CONVOLUTIONS if index == 0 or _LAYERS[index - 1] == "pool")
-# A pixel of relu4_1 stands for so many of the image.
-STRIDE = 2 ** _LAYERS.count("pool")
 
 
 class Encoder(nn.Module):
     """float32 N x 3 x H x W in [0, 1] to the activations relu1_1, relu2_1, relu3_1 and relu4_1.
 
-    The images are normalised inside; H and W are at least 16. Borders are reflected, unlike in
-    torchvision's network, as zeros would put a frame into the statistics (section 6.1).
+    The images are normalised inside; H and W are at least 16.
 
     Args:
         widths: channels of the nine convolutions.
@@ -57,16 +38,7 @@ class Encoder(nn.Module):
         self.widths = widths
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        inputs, outputs = iter((3, *widths)), iter(widths)
-        made: dict[str, nn.Module] = {"relu": nn.ReLU(), "pool": nn.MaxPool2d(2)}
-        self.features = nn.Sequential(
-            *(
-                nn.Conv2d(next(inputs), next(outputs), 3, padding=1, padding_mode="reflect")
-                if layer == "conv"
-                else made[layer]
-                for layer in _LAYERS
-            )
-        )
+        self.features = features(widths, normalised=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = (x - self.mean) / self.std

@@ -7,11 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from atcore.architecture import ModelSpec
 from atcore.attacks import PGD
 from atcore.auto_attack import AutoAttack
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, load
+from atcore.models import load
 from atcore.pixels import to_pixels
 from atcore.predictions import TOP, Predictions
 from atcore.rng import numpy_rng, stream_key

@@ -4,59 +4,15 @@ Normalisation belongs to the model so that eps, step size and the pixel range ke
 wherever an input gradient is taken.
 """
 
-import json
-from dataclasses import asdict, dataclass
-
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from atcore.architecture import ARCHITECTURES, ModelSpec
 from atcore.errors import UserError
-
-ARCHITECTURES = ("small", "resnet18")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """All that is needed to rebuild a network around its weights.
-
-    Attributes:
-        architecture: `small` or `resnet18`.
-        classes: class names, in the order of the labels.
-        image_size: side of the square input in pixels.
-        mean, std: per-channel statistics of the training pixels, scale [0, 1].
-    """
-
-    architecture: str
-    classes: tuple[str, ...]
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
-
-    @staticmethod
-    def from_json(text: str) -> "ModelSpec":
-        """The spec that `to_json` wrote.
-
-        Raises:
-            UserError: the text is none.
-        """
-        try:
-            fields = json.loads(text)
-            return ModelSpec(
-                architecture=fields["architecture"],
-                classes=tuple(fields["classes"]),
-                image_size=fields["image_size"],
-                mean=tuple(fields["mean"]),
-                std=tuple(fields["std"]),
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            names = ", ".join(ModelSpec.__dataclass_fields__)
-            raise UserError(f"not the description of a model, which names {names}") from error
+from atcore.vgg import NARROW, features
 
 
 class _Normalise(nn.Module):
@@ -116,6 +72,19 @@ def _resnet18(classes: int, image_size: int) -> nn.Module:
     return network
 
 
+def _vgg(classes: int) -> nn.Module:
+    """Narrow VGG-19 up to relu4_1, normalised, and one block more: what encoders come from."""
+    return nn.Sequential(
+        features(NARROW, normalised=True),
+        nn.MaxPool2d(2),
+        _conv_bn(NARROW[-1], 256),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(256, classes),
+    )
+
+
 def build(spec: ModelSpec) -> nn.Module:
     """A freshly initialised network: float32 N x 3 x H x W in [0, 1] to N x classes logits.
 
@@ -128,6 +97,8 @@ def build(spec: ModelSpec) -> nn.Module:
         network = _small(len(spec.classes))
     elif spec.architecture == "resnet18":
         network = _resnet18(len(spec.classes), spec.image_size)
+    elif spec.architecture == "vgg":
+        network = _vgg(len(spec.classes))
     else:
         allowed = ", ".join(ARCHITECTURES)
         raise UserError(f"architecture: {spec.architecture!r} is unknown; allowed: {allowed}")
@@ -138,7 +109,8 @@ def pooling(model: nn.Module) -> nn.Module:
     """The global average pooling of a network of `build`, folded or not.
 
     What goes into it are the last feature maps: those of the last residual block, an eighth of the
-    image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd.
+    image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd; a
+    16th with `vgg`.
     """
     return next(m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d))
 

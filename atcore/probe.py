@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atcore.architecture import ModelSpec
 from atcore.estimates import Estimate
 from atcore.images import shapes
 from atcore.images.table import ImageTable
 from atcore.measures import Proportion
-from atcore.models import ModelSpec
 from atcore.pixels import channel_statistics
 from atcore.rng import numpy_rng
 from atcore.training import Split, TrainingSpec, train

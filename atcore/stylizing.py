@@ -122,7 +122,9 @@ class _Run:
             group["lr"] = cosine(step, self.spec.steps, self.spec.learning_rate)
         bf16 = self.spec.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            content, style, identity = losses(self.stylizer, contents, styles)
+            content, style, identity = losses(
+                self.stylizer, contents, styles, identity=self.spec.identity_weight > 0
+            )
         self.optimizer.zero_grad(set_to_none=True)
         spec = self.spec
         (content + spec.style_weight * style + spec.identity_weight * identity).backward()

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from atcore.architecture import ModelSpec
 from atcore.attacks import PGD
 from atcore.errors import UserError
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Network
-from atcore.models import ModelSpec, build
+from atcore.models import build
 from atcore.pixels import crop_flip, to_pixels
 from atcore.pretrained import Pretrained
 from atcore.rng import stream_key

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 import torchattacks
 from torch import Tensor, nn
 
+from atcore.architecture import ModelSpec
 from atcore.attacks import PGD, Linf, Spatial
-from atcore.models import ModelSpec, build
+from atcore.models import build
 from atcore.training import Split, Training, TrainingSpec
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255

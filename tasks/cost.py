@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 
 import ray
 
+from atcore.architecture import ModelSpec
 from atcore.errors import UserError
-from atcore.models import ModelSpec, build
+from atcore.models import build
 from tasks import cluster, params, paths, stage
 from tasks.download import ARCHIVES
 from tasks.measure import Seconds, measured

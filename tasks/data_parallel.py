@@ -19,9 +19,9 @@ import ray.train.torch
 from pyarrow.fs import FileSystem, FileType
 from ray.util.queue import Queue
 
+from atcore.architecture import ModelSpec
 from atcore.errors import UserError
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec
 from atcore.training import Epoch, Progress, Split, TrainingSpec, train
 from tasks import cluster
 

@@ -5,29 +5,42 @@ from collections.abc import Iterator
 from itertools import groupby
 
 import numpy as np
-import torch
 
 from atcore import predictions
-from atcore.attacks import L2, PGD, Linf
-from atcore.auto_attack import FEWEST_CLASSES, AutoAttack
 from atcore.errors import UserError
-from atcore.evaluation import load_folded, predict
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec
 from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from tasks import cluster, params, paths, stage, trained
-from tasks.attacks import evaluation_attack
+from tasks.params import AutoAttacked, Robustness
+from tasks.trained import Trained
 
-Job = tuple[str, float, PGD | AutoAttack | None, ImageTable]
+# AutoAttack's targeted loss divides by a difference of the first, third and fourth largest logit.
+_FEWEST_CLASSES = 4
+
+Job = tuple[str, float, Robustness | AutoAttacked | None, ImageTable]
 
 
-def _predict(job: Job, spec: ModelSpec, weights: bytes, seed: int) -> Predictions:
+def _predict(job: Job, network: Trained, seed: int) -> Predictions:
+    # Here, as the process that only hands out the jobs starts in a third of the time without torch.
+    import torch  # noqa: PLC0415
+
+    from atcore.attacks import L2, PGD, Linf  # noqa: PLC0415
+    from atcore.auto_attack import AutoAttack  # noqa: PLC0415
+    from atcore.evaluation import load_folded, predict  # noqa: PLC0415
+    from tasks.attacks import evaluation_attack  # noqa: PLC0415
+
     # One thread: tasks share the cores, and sums must not depend on how many there are.
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    variant, level, attack, shard = job
-    model = load_folded(spec, weights, device)
+    variant, level, asked, shard = job
+    attack: PGD | AutoAttack | None = None
+    if isinstance(asked, AutoAttacked):
+        attack = AutoAttack(L2(asked.eps) if asked.norm == "l2" else Linf(asked.eps))
+    elif asked is not None:
+        attack = evaluation_attack(asked)
+    with network.named():
+        model = load_folded(network.spec, network.weights, device)
     return predict(
         model, shard, variant=variant, level=level, attack=attack, seed=seed, device=device
     )
@@ -37,10 +50,10 @@ def _auto_attacked(settings: params.Params, dataset: str, test: ImageTable) -> l
     """The first images of the test split that each entry of evaluate.auto_attack takes."""
     for number, entry in enumerate(settings.evaluate.auto_attack):
         key = f"evaluate.auto_attack.{number}"
-        if len(test.classes) < FEWEST_CLASSES:
+        if len(test.classes) < _FEWEST_CLASSES:
             raise UserError(
                 f"{key}: not allowed for {dataset}, which has {len(test.classes)} classes; "
-                f"AutoAttack needs at least {FEWEST_CLASSES}"
+                f"AutoAttack needs at least {_FEWEST_CLASSES}"
             )
         if entry.images > len(test):
             raise UserError(
@@ -60,11 +73,10 @@ def _jobs(
         yield CLEAN, 0.0, None, shard
     for robustness in settings.evaluate.robustness:
         for shard in test.shards(size):
-            yield ATTACKS[robustness.norm], robustness.eps, evaluation_attack(robustness), shard
+            yield ATTACKS[robustness.norm], robustness.eps, robustness, shard
     for entry, images in zip(settings.evaluate.auto_attack, auto_attacked, strict=True):
-        threat = L2(entry.eps) if entry.norm == "l2" else Linf(entry.eps)
         for shard in images.shards(size):
-            yield AUTO_ATTACKS[entry.norm], entry.eps, AutoAttack(threat), shard
+            yield AUTO_ATTACKS[entry.norm], entry.eps, entry, shard
     for variant, level in settings.variant_levels:
         for shard in table.read(paths.variant_level(dataset, variant, level)).shards(size):
             yield variant, level, None, shard
@@ -95,7 +107,7 @@ def main(dataset: str, method: str, number: str) -> None:
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
-    spec, weights = trained.read(dataset, method, seed, test)
+    network = trained.read(dataset, method, seed, test)
     auto_attacked = _auto_attacked(settings, dataset, test)
     whole = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
     sizes = [*map(len, auto_attacked), *[len(test)] * whole]
@@ -103,8 +115,7 @@ def main(dataset: str, method: str, number: str) -> None:
         parts = cluster.spread(
             _predict,
             _jobs(settings, dataset, test, auto_attacked),
-            spec,
-            weights,
+            network,
             settings.run.seed,
             total=sum(math.ceil(size / settings.evaluate.shard) for size in sizes),
             label=f"evaluate {dataset} {method} {seed}",

@@ -14,11 +14,12 @@ import ray
 import torch
 from PIL import Image
 
+from atcore.architecture import ModelSpec
 from atcore.attacks import PGD, Linf
 from atcore.evaluation import load_folded
 from atcore.images.decode import decode
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.models import build, weights_to_bytes
 from atcore.training import Part, Training, TrainingSpec
 from atcore.variants import KINDS
 from tasks import cluster, params

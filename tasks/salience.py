@@ -10,22 +10,19 @@ import json
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from atcore.evaluation import load_folded
 from atcore.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec
 from atcore.predictions import CLEAN
-from atcore.salience.explain import Explained, Row, explain, untrained_weights
-from atcore.salience.maps import MapSettings
+from atcore.salience.rows import Explained, Row
 from atcore.salience.table import joined
 from atcore.salience.table import write as write_measures
 from tasks import cluster, params, paths, stage, trained
 from tasks.params import Params
+from tasks.trained import Trained
 
 # Images per task; their maps on all rows stay together, as variants are compared with clean images.
 _SHARD = 8
@@ -37,21 +34,24 @@ Job = tuple[int, list[ImageTable]]
 
 
 def _explain(
-    job: Job,
-    spec: ModelSpec,
-    weights: bytes,
-    untrained: bytes,
-    rows: list[Row],
-    settings: params.Salience,
-    seed: int,
+    job: Job, network: Trained, rows: list[Row], settings: params.Salience, seed: int
 ) -> Explained:
+    # Here, as the process that only hands out the jobs starts in a third of the time without torch.
+    import torch  # noqa: PLC0415
+
+    from atcore.evaluation import load_folded  # noqa: PLC0415
+    from atcore.salience.explain import explain, untrained_network  # noqa: PLC0415
+    from atcore.salience.maps import MapSettings  # noqa: PLC0415
+
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     start, tables = job
     size = len(tables[0])
+    with network.named():
+        model = load_folded(network.spec, network.weights, device)
     return explain(
-        load_folded(spec, weights, device),
-        load_folded(spec, untrained, device),
+        model,
+        untrained_network(network.spec, seed, device),
         rows,
         tables,
         {kind: min(max(count - start, 0), size) for kind, count in settings.measured.items()},
@@ -59,7 +59,7 @@ def _explain(
             samples=settings.smooth_samples,
             noise=settings.smooth_noise,
             steps=settings.integration_steps,
-            baseline=spec.mean,
+            baseline=network.spec.mean,
             seed=seed,
         ),
         device,
@@ -97,7 +97,7 @@ def main(dataset: str, method: str, number: str) -> None:
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
     test = table.read(paths.split(dataset, "test"))
-    spec, weights = trained.read(dataset, method, seed, test)
+    network = trained.read(dataset, method, seed, test)
     chosen = test.evenly(max(settings.salience.measured.values()))
     rows = _rows(settings)
     tables = [test.rows(chosen)] + [
@@ -108,9 +108,7 @@ def main(dataset: str, method: str, number: str) -> None:
         parts = cluster.spread(
             _explain,
             _jobs(tables),
-            spec,
-            weights,
-            untrained_weights(spec, settings.run.seed),
+            network,
             rows,
             settings.salience,
             settings.run.seed,

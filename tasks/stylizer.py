@@ -20,6 +20,7 @@ import atcore.rng
 import atcore.schedules
 import atcore.stylizing
 import atcore.variants.styles
+import atcore.vgg
 from atcore.adain import working_side
 from atcore.encoder import Encoder, imagenet_encoder, read_encoder
 from atcore.errors import UserError
@@ -39,6 +40,7 @@ _CODE = (
     atcore.rng,
     atcore.schedules,
     atcore.variants.styles,
+    atcore.vgg,
 )
 
 

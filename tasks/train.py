@@ -26,13 +26,15 @@ import atcore.pretrained
 import atcore.rng
 import atcore.schedules
 import atcore.training
+import atcore.vgg
 import atcore.workers
+from atcore.architecture import ModelSpec
 from atcore.errors import UserError
 from atcore.files import write_text
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Trades
-from atcore.models import ModelSpec, weights_to_bytes
+from atcore.models import weights_to_bytes
 from atcore.pixels import channel_statistics
 from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
 from atcore.training import (
@@ -60,6 +62,7 @@ _CODE = (
     atcore.pretrained,
     atcore.rng,
     atcore.schedules,
+    atcore.vgg,
     atcore.workers,
 )
 

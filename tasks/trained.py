@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from atcore.architecture import ModelSpec
 from atcore.errors import UserError
 from atcore.files import replacing
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, load
 from tasks import paths
 
 WEIGHTS, SPEC = "model.safetensors", "model.json"
@@ -28,6 +29,26 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network on its way to those who build it.
+
+    Attributes:
+        weights: in safetensors format.
+        file: where the weights lie.
+    """
+
+    spec: ModelSpec
+    weights: bytes
+    file: Path
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the file in front of what is wrong with the weights."""
+        with _named(self.file):
+            yield
 
 
 def _misfit(spec: ModelSpec, images: ImageTable, dataset: str) -> str | None:
@@ -51,12 +72,12 @@ def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes)
         (folder / SPEC).write_text(spec.to_json())
 
 
-def read(dataset: str, method: str, seed: int, images: ImageTable) -> tuple[ModelSpec, bytes]:
-    """Architecture and weights (safetensors) of a trained model, fit for these images.
+def read(dataset: str, method: str, seed: int, images: ImageTable) -> Trained:
+    """A trained model for these images. Whether the weights fit is seen where they are loaded.
 
     Raises:
-        UserError: a file is missing, is no model's, or is that of other classes or another size of
-            image; names the file.
+        UserError: a file is missing, or describes no model or one of other classes or another size
+            of image; names the file.
     """
     description, weights = (paths.model(dataset, method, seed) / name for name in (SPEC, WEIGHTS))
     text, tensors = _bytes(description, "train"), _bytes(weights, "train")
@@ -65,9 +86,7 @@ def read(dataset: str, method: str, seed: int, images: ImageTable) -> tuple[Mode
         misfit = _misfit(spec, images, dataset)
         if misfit is not None:
             raise UserError(f"a model {misfit}; run the stage train again")
-    with _named(weights):
-        load(spec, tensors)
-    return spec, tensors
+    return Trained(spec, tensors, weights)
 
 
 def validation_accuracy(dataset: str, method: str, seed: int) -> float:

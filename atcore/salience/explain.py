@@ -1,49 +1,24 @@
 """The maps of one network on a few images and all of their variants, and what they measure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from atcore.architecture import ModelSpec
+from atcore.evaluation import load_folded
 from atcore.images import shapes
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.models import build, weights_to_bytes
 from atcore.pixels import to_pixels
 from atcore.rng import stream_key
 from atcore.salience import measures
 from atcore.salience.maps import MAPS, MapSettings
+from atcore.salience.rows import Explained, Row
 from atcore.salience.table import UNIFORM, Measured
-
-
-@dataclass(frozen=True)
-class Row:
-    """One variant of the images at one level.
-
-    Attributes:
-        moved: whether things are elsewhere than in the clean image.
-    """
-
-    variant: str
-    level: float
-    moved: bool
-
-
-@dataclass(frozen=True)
-class Explained:
-    """The maps and measures of n images on R rows.
-
-    Attributes:
-        maps: float32 R x m x H x W by kind, of the first m <= n images.
-        predicted: int32 R x n.
-        measured: of the same maps.
-    """
-
-    maps: dict[str, NDArray[np.float32]]
-    predicted: NDArray[np.int32]
-    measured: list[Measured]
 
 
 def untrained_weights(spec: ModelSpec, seed: int) -> bytes:
@@ -51,6 +26,12 @@ def untrained_weights(spec: ModelSpec, seed: int) -> bytes:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_key(seed, "salience/untrained") & (2**63 - 1))
         return weights_to_bytes(build(spec))
+
+
+@lru_cache(maxsize=1)
+def untrained_network(spec: ModelSpec, seed: int, device: str) -> nn.Module:
+    """The network of `untrained_weights`, for maps; the last one asked for stays loaded."""
+    return load_folded(spec, untrained_weights(spec, seed), device)
 
 
 def inside(table: ImageTable) -> NDArray[np.bool_] | None:

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 # Side of a picture in sides of its crops: small enough for a crop to show little of the layout,
 # large enough for it to show texture.
 _SIDES = 4
+# Of noise, per side.
+_GRAINS = 32
 
 
 def _grid(side: int) -> tuple[Floats, Floats]:
@@ -49,7 +51,9 @@ def _dots(rng: np.random.Generator, side: int) -> Floats:
 
 
 def _noise(rng: np.random.Generator, side: int) -> Floats:
-    return rng.standard_normal((side, side))
+    """White noise in grains of a 32nd of the side: finer ones are lost where images are reduced."""
+    grain = np.arange(side) * _GRAINS // side
+    return rng.standard_normal((_GRAINS, _GRAINS))[np.ix_(grain, grain)]
 
 
 def _blobs(rng: np.random.Generator, side: int) -> Floats:

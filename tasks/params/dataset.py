@@ -40,7 +40,7 @@ class Images(Section):
 
 
 class DatasetTraining(Section):
-    architecture: Literal["small", "resnet18"]
+    architecture: Literal["small", "resnet18", "vgg"]
     weights: Literal["none", "imagenet"] = "none"
     epochs: Count
     batch_size: Count

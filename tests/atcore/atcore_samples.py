@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from atcore.architecture import ModelSpec
 from atcore.images import shapes
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec
 from atcore.pixels import channel_statistics
 from atcore.training import (
     Progress,

@@ -84,8 +84,8 @@ def test_the_decoder_mirrors_the_encoder() -> None:
     assert shapes == [(10, 8), (8, 8), (8, 8), (8, 8), (8, 6), (6, 6), (6, 4), (4, 4), (4, 3)]
     assert {m.padding_mode for m in convolutions} == {"reflect"}
     kinds = "".join(type(m).__name__[0] for m in build_decoder(WIDTHS))
-    # C: convolution, R: ReLU, U: upsampling.
-    assert kinds == "CRU" + "CRCRCRCRU" + "CRCRU" + "CRC"
+    # C: convolution, R: ReLU, U: upsampling, S: sigmoid.
+    assert kinds == "CRU" + "CRCRCRCRU" + "CRCRU" + "CRC" + "S"
 
 
 def test_strength_goes_from_the_decoded_content_to_the_decoded_style() -> None:
@@ -126,6 +126,9 @@ def test_losses_are_the_mean_squares_of_the_paper() -> None:
             (stylizer(x, x, 0.0) - x).double().square().mean().item() for x in (contents, styles)
         ]
     assert identity_loss.item() == pytest.approx(np.mean(errors), rel=1e-4)
+    with torch.no_grad():
+        without = losses(stylizer, contents, styles, identity=False)
+    assert without == (content_loss, style_loss, torch.tensor(0.0))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from atcore import encoder
-from atcore.encoder import CONVOLUTIONS, Encoder, imagenet_encoder, read_encoder
+from atcore.architecture import ModelSpec
+from atcore.encoder import Encoder, imagenet_encoder, read_encoder
 from atcore.errors import UserError
+from atcore.models import build, weights_to_bytes
+from atcore.own_encoder import encoder_of
+from atcore.vgg import CONVOLUTIONS, STRIDE
 
 NARROW = (2, 3, 4, 5, 6, 6, 6, 6, 7)
 
@@ -68,6 +71,38 @@ def test_a_narrow_encoder_of_ones_own_is_read_with_its_widths(tmp_path: Path, na
     assert not any(p.requires_grad for p in found.parameters())
     for key, value in found.state_dict().items():
         assert torch.equal(value, weights[key])
+
+
+def test_the_encoder_of_a_trained_network_gives_the_activations_that_it_has_in_it() -> None:
+    spec = ModelSpec("vgg", ("a", "b"), 32, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    torch.manual_seed(0)
+    model = build(spec)
+    x = torch.rand(8, 3, 32, 32)
+    for _ in range(3):  # statistics and weights as after training: none at its initial value
+        model(x).square().sum().backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(0.1 * parameter.grad / parameter.grad.norm())
+    normalise, network = model.eval()
+    with torch.no_grad():
+        expected = {}
+        activation = normalise(x)
+        for index, layer in enumerate(network[0]):
+            activation = expected[index] = layer(activation)
+        found = encoder_of(spec, weights_to_bytes(model))(x)
+    for own, index in zip(found, (1, 6, 11, 20), strict=True):
+        torch.testing.assert_close(own, expected[index], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_another_architecture_has_no_encoder_in_it() -> None:
+    spec = ModelSpec("small", ("a", "b"), 32, (0.5,) * 3, (0.2,) * 3)
+    with pytest.raises(UserError) as caught:
+        encoder_of(spec, weights_to_bytes(build(spec)))
+    assert str(caught.value) == (
+        "a network of architecture 'small' has no encoder in it; "
+        "train one with training.architecture: vgg"
+    )
 
 
 def refused(file: Path) -> str:
@@ -159,4 +194,4 @@ def test_without_a_network_the_line_names_the_other_ways(
 
 def test_the_nine_convolutions_are_those_before_relu4_1() -> None:
     assert CONVOLUTIONS == (0, 2, 5, 7, 10, 12, 14, 16, 19)
-    assert encoder.STRIDE == 8
+    assert STRIDE == 8

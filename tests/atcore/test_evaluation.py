@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from atcore.architecture import ModelSpec
 from atcore.attacks import PGD, Linf, Spatial
 from atcore.evaluation import load_folded, predict, start_noise
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.models import build, weights_to_bytes
 
 
 def _table(n: int, classes: int) -> ImageTable:

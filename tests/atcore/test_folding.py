@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atcore.architecture import ModelSpec
 from atcore.folding import FoldedTwin
-from atcore.models import ModelSpec, build
+from atcore.models import build
 
 NETWORKS = [
     pytest.param(architecture, size, id=f"{architecture}-{size}px")

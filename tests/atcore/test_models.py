@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from atcore.architecture import ARCHITECTURES, ModelSpec
 from atcore.errors import UserError
-from atcore.models import ModelSpec, build, load, weights_to_bytes
+from atcore.models import build, load, weights_to_bytes
 
 SPEC = ModelSpec("small", ("cat", "dog", "eel"), 32, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
@@ -22,7 +23,7 @@ def images(size: int = 32, count: int = 2) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("architecture", ["small", "resnet18"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(("size", "classes"), [(32, 2), (48, 8), (64, 200)])
 def test_images_give_one_logit_per_class(architecture: str, size: int, classes: int) -> None:
     names = tuple(f"class {i}" for i in range(classes))
@@ -63,7 +64,7 @@ def test_stem_of_a_small_resnet18_is_initialised_for_its_own_size() -> None:
     assert weights.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("architecture", ["small", "resnet18"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_saved_network_answers_alike_after_loading(architecture: str) -> None:
     spec = replace(SPEC, architecture=architecture)
     model = seeded(spec).train()
@@ -125,5 +126,5 @@ def test_message_about_another_number_of_classes_says_so() -> None:
 
 def test_unknown_architecture_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError) as caught:
-        build(replace(SPEC, architecture="vgg"))
-    assert str(caught.value) == "architecture: 'vgg' is unknown; allowed: small, resnet18"
+        build(replace(SPEC, architecture="vit"))
+    assert str(caught.value) == "architecture: 'vit' is unknown; allowed: small, resnet18, vgg"

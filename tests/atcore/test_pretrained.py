@@ -10,9 +10,10 @@ from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 
+from atcore.architecture import ModelSpec
 from atcore.errors import UserError
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build
+from atcore.models import build
 from atcore.pretrained import Pretrained, download, imagenet, read
 from atcore.training import Split, train, trained_weights
 

@@ -9,11 +9,12 @@ import torch
 from atcore_samples import shapes_table, split_of, trained_network, training_spec
 from torch import Tensor, nn
 
+from atcore.architecture import ModelSpec
 from atcore.evaluation import start_noise
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build, pooling
-from atcore.salience.explain import Explained, Row, explain, inside, untrained_weights
+from atcore.models import build, pooling
+from atcore.salience.explain import explain, inside, untrained_weights
 from atcore.salience.maps import (
     MAPS,
     MapSettings,
@@ -22,6 +23,7 @@ from atcore.salience.maps import (
     integrated_gradients,
     smoothgrad,
 )
+from atcore.salience.rows import Explained, Row
 from atcore.salience.table import UNIFORM, joined
 
 SPEC = ModelSpec("small", tuple("abcdefgh"), 32, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))

@@ -28,7 +28,7 @@ PROJECT = Path(__file__).parents[2]
 EPOCHS = 6
 # Small enough for CI, large enough that images, variants and predictions take several Ray tasks.
 SMALL: dict[str, Any] = {
-    "run.methods": ["standard", "fgsm_8", "pgd_linf_8"],
+    "run.methods": ["standard", "pgd_linf_8"],
     "run.controls": ["underfit"],
     "run.variants": ["saturated", "patch_shuffled", "cue_conflict"],
     "dataset.shapes.images": {"train": 160, "validation": 40, "test": 520},
@@ -53,7 +53,7 @@ SMALL: dict[str, Any] = {
     "salience.smooth_samples": 4,
     "salience.integration_steps": 2,
 }
-MODELS = ("standard", "underfit", "fgsm_8", "pgd_linf_8")
+MODELS = ("standard", "underfit", "pgd_linf_8")
 # Folders that stages write into.
 OUTPUTS = (
     "data",

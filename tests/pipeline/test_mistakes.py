@@ -153,8 +153,8 @@ def test_a_training_that_diverges_names_epoch_and_step_and_touches_no_output(
     workspace: Workspace,
 ) -> None:
     before = outputs(workspace)
-    workspace.set({"method.fgsm_8.learning_rate": 1e30})
-    message = the_error(workspace.stage("train", "shapes", "fgsm_8", "0"))
+    workspace.set({"method.standard.learning_rate": 1e30})
+    message = the_error(workspace.stage("train", "shapes", "standard", "0"))
     for part in ("epoch 1", "step ", "learning_rate", "1e+30"):
         assert part in message
     assert outputs(workspace) == before
@@ -164,15 +164,15 @@ def test_dvc_shows_the_line_of_a_failing_stage_and_keeps_what_was_computed(
     workspace: Workspace,
 ) -> None:
     before = outputs(workspace)
-    written = workspace.set({"method.fgsm_8.attack.eps": -0.5})
+    written = workspace.set({"method.pgd_linf_8.attack.eps": -0.5})
     failed = workspace.repro()
     assert failed.status != 0
     lines = (failed.output + failed.errors).splitlines()
     assert len([line for line in lines if line.startswith("error: params.yaml: ")]) == 1
     assert not [line for line in lines if line.startswith("Traceback")]
-    assert [line for line in lines if "'train@shapes-fgsm_8-0'" in line and "failed" in line]
+    assert [line for line in lines if "'train@shapes-pgd_linf_8-0'" in line and "failed" in line]
     kept = outputs(workspace)
-    lost = ("models/shapes/fgsm_8/0/", "curves/shapes/fgsm_8/0.")
+    lost = ("models/shapes/pgd_linf_8/0/", "curves/shapes/pgd_linf_8/0.")
     assert kept == {file: digest for file, digest in before.items() if not file.startswith(lost)}
 
     (workspace.root / "params.yaml").write_text(written)

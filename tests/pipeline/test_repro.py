@@ -11,7 +11,6 @@ UP_TO_DATE = "Data and pipelines are up to date."
 EVERY_STAGE = {
     "prepare@shapes",
     "train@shapes-standard-0",
-    "train@shapes-fgsm_8-0",
     "train@shapes-pgd_linf_8-0",
     "train_control@shapes-underfit-0",
     "variants@shapes-saturated",
@@ -21,11 +20,9 @@ EVERY_STAGE = {
     "quality@shapes-patch_shuffled",
     "quality@shapes-cue_conflict",
     "evaluate@shapes-standard-0",
-    "evaluate@shapes-fgsm_8-0",
     "evaluate@shapes-pgd_linf_8-0",
     "evaluate_control@shapes-underfit-0",
     "salience@shapes-standard-0",
-    "salience@shapes-fgsm_8-0",
     "salience@shapes-pgd_linf_8-0",
     "salience_control@shapes-underfit-0",
     "report",
@@ -69,21 +66,21 @@ def test_a_change_of_one_method_reruns_what_depends_on_it_and_setting_it_back_no
     workspace: Workspace,
 ) -> None:
     before = workspace.digests(*EVERYTHING)
-    written = workspace.set({"method.fgsm_8.learning_rate": 0.05})
+    written = workspace.set({"method.standard.learning_rate": 0.05})
     changed = succeeded(workspace.repro())
     assert sorted(changed.stages_run) == [
-        "evaluate@shapes-fgsm_8-0",
+        "evaluate@shapes-standard-0",
         "report",
-        "salience@shapes-fgsm_8-0",
-        "train@shapes-fgsm_8-0",
+        "salience@shapes-standard-0",
+        "train@shapes-standard-0",
     ]
-    weights = "models/shapes/fgsm_8/0/model.safetensors"
+    weights = "models/shapes/standard/0/model.safetensors"
     assert workspace.digests(weights) != {weights: before[weights]}
 
     (workspace.root / "params.yaml").write_text(written)
     back = succeeded(workspace.repro())
     assert back.stages_run == []
-    assert "Stage 'train@shapes-fgsm_8-0' is cached" in back.output
+    assert "Stage 'train@shapes-standard-0' is cached" in back.output
     assert workspace.digests(*EVERYTHING) == before
 
 
@@ -135,7 +132,7 @@ def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_bu
         ("variants shapes patch_shuffled", 2),
         ("train shapes pgd_linf_8 0", EPOCHS),
         ("evaluate shapes standard 0", 15),
-        ("salience shapes fgsm_8 0", 3),
+        ("salience shapes underfit 0", 3),
     ],
 )
 def test_without_a_terminal_progress_is_plain_lines_up_to_the_total(

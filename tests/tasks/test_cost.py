@@ -13,13 +13,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from atcore.architecture import ModelSpec
 from atcore.attacks import PGD
 from atcore.evaluation import predict
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build
-from atcore.salience.explain import Row, explain
+from atcore.models import build
+from atcore.salience.explain import explain
 from atcore.salience.maps import MapSettings
+from atcore.salience.rows import Row
 from atcore.training import Split, Training
 from flows import paper
 from tasks.attacks import evaluation_attack

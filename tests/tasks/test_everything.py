@@ -9,23 +9,26 @@ import pytest
 import torch
 
 from atcore.adain import Stylizer
-from atcore.encoder import CONVOLUTIONS, Encoder
+from atcore.architecture import ModelSpec
+from atcore.encoder import Encoder
 from atcore.evaluation import load_folded, predict
 from atcore.images.decode import decode_shard
 from atcore.images.sources import load as load_source
 from atcore.images.splits import choose
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, weights_to_bytes
+from atcore.models import weights_to_bytes
 from atcore.outlines import edge_agreement
 from atcore.pixels import channel_statistics
 from atcore.predictions import ATTACKS, CLEAN
 from atcore.report.summary import summarise
-from atcore.salience.explain import Row, explain, untrained_weights
+from atcore.salience.explain import explain, untrained_network
 from atcore.salience.maps import MapSettings
+from atcore.salience.rows import Row
 from atcore.training import Split, train, trained_weights
 from atcore.variants import KINDS
 from atcore.variants.adain import Adain
 from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.vgg import CONVOLUTIONS
 from tasks.attacks import evaluation_attack
 from tasks.params import Robustness, load
 from tasks.train import training_spec
@@ -181,9 +184,7 @@ def rows_of(variants: dict[tuple[str, float], ImageTable]) -> Iterator[Row]:
 def test_every_kind_of_map_is_measured_on_every_variant(
     images: Images, variants: dict[tuple[str, float], ImageTable], model_spec: ModelSpec
 ) -> None:
-    models = [
-        load_folded(model_spec, untrained_weights(model_spec, seed), "cpu") for seed in (0, 1)
-    ]
+    models = [untrained_network(model_spec, seed, "cpu") for seed in (0, 1)]
     rows, few = list(rows_of(variants)), slice(0, 2)
     tables = [table.rows(few) for table in (images.test, *variants.values())]
     counts = dict.fromkeys(SETTINGS.salience.measured, 2)

@@ -12,10 +12,11 @@ import torch
 import yaml
 
 from atcore import predictions
+from atcore.architecture import ModelSpec
 from atcore.errors import UserError
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.models import ModelSpec, build, weights_to_bytes
+from atcore.models import build, weights_to_bytes
 from tasks import cluster, evaluate, paths, salience, trained
 
 PROJECT = Path(__file__).parents[2]

@@ -253,7 +253,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.epochs", 0, "0", "greater than or equal to 1"),
     (f"{TRAINING}.epochs", 2.5, "2.5", "integer"),
     (f"{TRAINING}.threads", -1, "-1", "greater than or equal to 1"),
-    (f"{TRAINING}.architecture", "vgg", "'vgg'", "'small' or 'resnet18'"),
+    (f"{TRAINING}.architecture", "vit", "'vit'", "'small', 'resnet18' or 'vgg'"),
     (f"{TRAINING}.weights", "imagenet", "'imagenet'", "'none', or architecture resnet18"),
     ("dataset.cifar10.training.weights", "imagenet", "32 px", "image_size of at least 64"),
     ("dataset.caltech256.training.weights", "vgg", "'vgg'", "'none' or 'imagenet'"),

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from atcore.architecture import ModelSpec
+from atcore.encoder import read_encoder
 from atcore.errors import UserError
 from atcore.images import table
 from atcore.images.table import ImageTable
-from tasks import paths, stylizer, variants
+from atcore.models import build, weights_to_bytes
+from tasks import encoder, paths, stylizer, trained, variants
 
 PROJECT = Path(__file__).parents[2]
 
@@ -48,6 +52,31 @@ def test_without_the_encoder_the_line_names_file_and_way_out() -> None:
 
 def test_an_unknown_stylizer_is_refused_with_those_allowed() -> None:
     assert message_of("shapes", "adam") == "stylizer: 'adam' is unknown; allowed: adain"
+
+
+def trained_network(architecture: str) -> None:
+    """A network of the method standard, as the stage train leaves it."""
+    spec = ModelSpec(architecture, ("a", "b"), 16, (0.5,) * 3, (0.2,) * 3)
+    torch.manual_seed(0)
+    trained.write("shapes", "standard", 0, spec, weights_to_bytes(build(spec)))
+
+
+def test_a_trained_network_becomes_an_encoder_that_the_stage_reads() -> None:
+    trained_network("vgg")
+    encoder.main("shapes", "standard", "0", "own")
+    found = read_encoder(Path("raw/encoder/own.safetensors"))
+    assert found(torch.rand(1, 3, 16, 16))[-1].shape == (1, 256, 2, 2)
+
+
+def test_a_network_without_an_encoder_is_named() -> None:
+    trained_network("small")
+    with pytest.raises(UserError) as caught:
+        encoder.main("shapes", "standard", "0", "own")
+    assert str(caught.value) == (
+        "models/shapes/standard/0/model.safetensors: a network of architecture 'small' has no "
+        "encoder in it; train one with training.architecture: vgg"
+    )
+    assert not Path("raw").exists()
 
 
 def test_without_the_stylizer_a_variant_names_the_stage_to_run() -> None:

@@ -1,0 +1,16 @@
+"""Stages that only hand out work start without torch, whose import takes longer than theirs."""
+
+import subprocess
+import sys
+
+_IMPORT = """
+import importlib, sys
+for stage in sys.argv[1:]:
+    importlib.import_module(f"tasks.{stage}")
+    assert "torch" not in sys.modules, stage
+"""
+
+
+def test_torch_is_left_to_those_who_compute() -> None:
+    stages = ("prepare", "variants", "quality", "report", "evaluate", "salience")
+    subprocess.run([sys.executable, "-c", _IMPORT, *stages], check=True)

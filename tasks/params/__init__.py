@@ -8,7 +8,14 @@ what sections say of each other in `root`. `reading` finds the line that says wh
 As a command, `python -m tasks.params` checks the file and computes nothing.
 """
 
-from tasks.params.attack import FgsmAttack, FreeAttack, Robustness, Threat, TrainingThreat
+from tasks.params.attack import (
+    AutoAttacked,
+    FgsmAttack,
+    FreeAttack,
+    Robustness,
+    Threat,
+    TrainingThreat,
+)
 from tasks.params.dataset import Dataset
 from tasks.params.evaluate import Salience
 from tasks.params.method import Method, TradesLoss
@@ -18,6 +25,7 @@ from tasks.params.variant import IMAGENET, Stylized
 
 __all__ = [
     "IMAGENET",
+    "AutoAttacked",
     "Dataset",
     "FgsmAttack",
     "FreeAttack",

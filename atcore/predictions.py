@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from atcore import parquet
 from atcore.errors import UserError
-from atcore.files import replacing
 
 CLEAN = "clean"
 ATTACKS = {"linf": "pgd_linf", "l2": "pgd_l2", "spatial": "pgd_spatial"}
@@ -95,8 +94,7 @@ def write(parts: list[Predictions], classes: tuple[str, ...], path: Path) -> Non
     """Write all answers of one model atomically, in the order given."""
     metadata = {_METADATA: json.dumps({"classes": classes}).encode()}
     table = pa.concat_tables([_columns(part) for part in parts]).replace_schema_metadata(metadata)
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    parquet.write(table, path)
 
 
 def read(path: Path) -> tuple[list[Predictions], tuple[str, ...]]:
@@ -105,12 +103,7 @@ def read(path: Path) -> tuple[list[Predictions], tuple[str, ...]]:
     Raises:
         UserError: the file is no prediction table.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable Parquet file: {str(error)[:200]}") from error
-    if not table.schema.equals(_SCHEMA):
-        raise UserError(f"{path}: not a prediction table; its columns are {table.column_names}")
+    table = parquet.read_as("prediction table", _SCHEMA, path)
     try:
         classes = tuple(json.loads(table.schema.metadata[_METADATA])["classes"])
     except (TypeError, KeyError, ValueError) as error:

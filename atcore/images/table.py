@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from atcore import parquet
 from atcore.errors import UserError
-from atcore.files import replacing
 
 _METADATA = b"atcnn"
 _ROW_GROUP = 4096
@@ -96,8 +95,7 @@ def write(table: ImageTable, path: Path) -> None:
         columns["texture_label"] = pa.array(table.texture_labels, pa.int32())
     metadata = json.dumps({"classes": table.classes, "origin": table.origin}, sort_keys=True)
     arrow = pa.table(columns).replace_schema_metadata({_METADATA: metadata.encode()})
-    with replacing(path) as temporary:
-        pq.write_table(arrow, temporary, row_group_size=_ROW_GROUP, compression="zstd")
+    parquet.write(arrow, path, row_group_size=_ROW_GROUP)
 
 
 def _labels(arrow: pa.Table, name: str, classes: int, path: Path) -> NDArray[np.int32]:
@@ -115,10 +113,7 @@ def read(path: Path) -> ImageTable:
     Raises:
         UserError: the file is no image table; names the file and, where there is one, the row.
     """
-    try:
-        arrow = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable Parquet file: {str(error)[:200]}") from error
+    arrow = parquet.read(path)
     wanted = {"id": pa.int64(), "label": pa.int32()}
     if "texture_label" in arrow.column_names:
         wanted["texture_label"] = pa.int32()
@@ -140,7 +135,7 @@ def read(path: Path) -> ImageTable:
     try:
         metadata = json.loads((arrow.schema.metadata or {})[_METADATA])
         classes, origin = tuple(metadata["classes"]), metadata["origin"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: no class names in the schema's metadata, or no origin of the images"
         ) from error

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
-from atcore.files import replacing
+from atcore import parquet
 
 # The map that is the same everywhere: its shares are what chance gives.
 UNIFORM = "uniform"
@@ -89,8 +87,7 @@ def write(parts: Iterable[Measured], path: Path) -> None:
         )
         for part in parts
     ]
-    with replacing(path) as temporary:
-        pq.write_table(pa.concat_tables(columns), temporary, compression="zstd")
+    parquet.write(pa.concat_tables(columns), path)
 
 
 def read(path: Path) -> list[Measured]:
@@ -99,12 +96,7 @@ def read(path: Path) -> list[Measured]:
     Raises:
         UserError: the file is no table of measures.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not a readable Parquet file: {str(error)[:200]}") from error
-    if not table.schema.equals(_SCHEMA):
-        raise UserError(f"{path}: no table of measures; its columns are {table.column_names}")
+    table = parquet.read_as("table of measures", _SCHEMA, path)
     columns = (table.column(name).to_pylist() for name in ("variant", "level", "map", "measure"))
     ids, values = table.column("id").to_numpy(), table.column("value").to_numpy()
     found, start = [], 0

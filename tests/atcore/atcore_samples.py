@@ -25,26 +25,9 @@ def shapes_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
     """Images `start` to `start + count` of the dataset `shapes`, texture and shape of one class."""
     ids = np.arange(start, start + count, dtype=np.int64)
     labels = np.array([shapes.label_of(int(i)) for i in ids], dtype=np.int32)
-    return _drawn(ids, labels, labels, seed)
-
-
-def independent_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
-    """Images of `shapes` whose texture is drawn independently of the shape."""
-    ids = np.arange(start, start + count, dtype=np.int64)
-    labels = np.array([shapes.label_of(int(i)) for i in ids], dtype=np.int32)
-    textures = np.random.default_rng(seed).integers(0, 8, size=start + count)[start:]
-    return replace(_drawn(ids, labels, textures, seed), texture_labels=textures.astype(np.int32))
-
-
-def _drawn(
-    ids: NDArray[np.int64],
-    labels: NDArray[np.int32],
-    textures: NDArray[np.integer[Any]],
-    seed: int,
-) -> ImageTable:
     images = [
-        shapes.render(seed, int(i), int(label), int(texture)).pixels
-        for i, label, texture in zip(ids, labels, textures, strict=True)
+        shapes.render(seed, int(i), int(label), int(label)).pixels
+        for i, label in zip(ids, labels, strict=True)
     ]
     origin = {"generator": "shapes", "seed": seed}
     return ImageTable(ids, np.stack(images), labels, shapes.CLASSES, origin=origin)

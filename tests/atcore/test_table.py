@@ -203,6 +203,10 @@ WRONG: dict[str, tuple[Callable[[], pa.Table], list[str]]] = {
         lambda: columns().replace_schema_metadata({b"atcnn": b"{classes"}),
         ["metadata"],
     ),
+    "metadata that are no mapping": (
+        lambda: columns().replace_schema_metadata({b"atcnn": b"[]"}),
+        ["metadata"],
+    ),
     "metadata without an origin": (
         lambda: columns().replace_schema_metadata(metadata(classes=["a", "b", "c"])),
         ["origin", "metadata"],

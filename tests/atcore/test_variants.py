@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from atcore_samples import (
-    independent_table,
     shapes_table,
     split_of,
     train_to_end,
@@ -23,6 +22,7 @@ from PIL import Image
 from atcore.errors import UserError
 from atcore.images import shapes
 from atcore.images.table import ImageTable, concatenate
+from atcore.probe import independent
 from atcore.rng import numpy_rng
 from atcore.variants import KINDS, edges
 from atcore.variants.filtered import transfer
@@ -521,7 +521,7 @@ def mean_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 @pytest.fixture(scope="module")
 def pictures() -> tuple[ImageTable, ImageTable]:
     """Images of independent shape and texture, and the same ones stylized."""
-    table = independent_table(2500)
+    table = independent(np.arange(2500), 0)
     return table, KINDS["stylized"].apply(table, 0.6, table, 0)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from atcore.errors import UserError
 from atcore.images.sources.source import SPLITS, Entries, Source, contents
+from atcore.parquet import readable
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "fine_label")
@@ -37,13 +38,9 @@ class _File:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        # Without a memory map, a whole column of a row group would be read at once.
-        with pq.ParquetFile(path, memory_map=True) as file:
-            yield file
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a readable Parquet file: {reason}") from error
+    # Without a memory map, a whole column of a row group would be read at once.
+    with readable(path), pq.ParquetFile(path, memory_map=True) as file:
+        yield file
 
 
 def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) -> str:

@@ -24,11 +24,15 @@ def channel_statistics(images: Tensor) -> tuple[Channels, Channels]:
     return (r, g, b), (sr, sg, sb)
 
 
-def crop_flip(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Zero-pad N x C x S x S by S/8, crop each image at random to S x S, flip half of them."""
-    n, _, _, size = x.shape
-    pad = size // 8
-    offsets = torch.randint(0, 2 * pad + 1, (2, n), generator=generator, device=x.device)
+def crop_flip(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Crop each image of N x C x S x S at random to `size` x `size` pixels, flip half of them.
+
+    Images that are no larger than that are zero-padded by S/8 before.
+    """
+    n, _, _, side = x.shape
+    pad = 0 if side > size else side // 8
+    margin = side + 2 * pad - size
+    offsets = torch.randint(0, margin + 1, (2, n), generator=generator, device=x.device)
     flip = torch.rand(n, generator=generator, device=x.device) < 0.5
     line = torch.arange(size, device=x.device)
     rows = offsets[0, :, None] + line

@@ -66,7 +66,8 @@ class TrainingSpec:
         eps_warmup: share of the steps, 0 to 1, over which eps and step size grow from 0 to their
             values; without it a small network can fail to learn anything under attack.
         validation_attack: measures robust validation accuracy after every epoch; None skips it.
-        augment: `none`, or `crop_flip` (zero-pad by an eighth of the side, random crop, flip).
+        augment: `none`, or `crop_flip`: random crops of the network's size, half of them flipped;
+            images of that size are zero-padded by an eighth of it before.
         precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
         threads: CPU threads; part of the computation, since sums depend on it.
         stop_at_accuracy: stop as soon as the clean validation accuracy reaches this value.
@@ -228,7 +229,7 @@ class Training:
         rank: int = 0,
     ) -> None:
         torch.set_num_threads(spec.threads)
-        self.spec, self.device = spec, device
+        self.spec, self.device, self.image_size = spec, device, model_spec.image_size
         self.workers = Workers(rank, spec.workers)
         self.per_epoch = math.ceil(images / spec.batch_size) * spec.updates_per_batch
         self.steps = spec.epochs * self.per_epoch
@@ -316,7 +317,8 @@ class Training:
         part, counted = self.workers.share(len(chosen))
         x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
         if self.spec.augment == "crop_flip":
-            x = crop_flip(x, torch_rng(self.spec.seed, "train/augment", step, device=self.device))
+            generator = torch_rng(self.spec.seed, "train/augment", step, device=self.device)
+            x = crop_flip(x, self.image_size, generator)
         clean = x[part]
         if self.spec.attack is None:
             updates: Iterable[Tensor] = [clean]

@@ -87,7 +87,8 @@ def stages(
         weights: parameters of the network.
         share: CPUs (or 1 for a GPU) of one stage, over which all but training is spread.
     """
-    run, image = settings.run, 3 * settings.dataset[dataset].image_size ** 2
+    run, own = settings.run, settings.dataset[dataset]
+    image, large = 3 * own.image_size**2, 3 * own.centre**2
     levels = {name: len(settings.variant[name].levels) for name in run.variants}
     rows = 1 + len(settings.variant_levels)
     prepare = f"prepare@{dataset}"
@@ -95,7 +96,8 @@ def stages(
     def spread(work: float) -> float:
         return took.start + work / share
 
-    found = {prepare: Stage([], spread(took.read * n.images), n.images * image)}
+    tables = n.train * large + (n.validation + n.test) * image
+    found = {prepare: Stage([], spread(took.read * n.images), tables)}
     for name, count in levels.items():
         work = took.variants[name] * count * n.test
         variant = f"variants@{dataset}-{name}"

@@ -87,7 +87,9 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
     return _Recipe(make, shapes.CLASSES, {"generator": "shapes", "seed": seed})
 
 
-def _decoded(source: sources.Source, chosen: Chosen, size: int, split: str) -> _Images:
+def _decoded(source: sources.Source, chosen: Chosen, settings: Dataset, split: str) -> _Images:
+    # Every step of training crops its images anew.
+    size = settings.centre if split == "train" else settings.image_size
     entries = source.splits[chosen.source]
     names = [entries.names[index] for index in chosen.indices]
     labels = entries.labels[chosen.indices]
@@ -102,6 +104,7 @@ def _decoded(source: sources.Source, chosen: Chosen, size: int, split: str) -> _
             decode_shard,
             islice(shards, wave),
             size,
+            settings.centre,
             total=math.ceil((end - start) / _SHARD),
             label=f"decode {split} images {start + 1} to {end} of {len(names)}",
         )
@@ -121,7 +124,7 @@ def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
     amounts: dict[str, Amount] = settings.images.model_dump()
     chosen = choose(labels, source.classes, amounts, seed, f"{key}.images")
     return _Recipe(
-        make=lambda split: _decoded(source, chosen[split], settings.image_size, split),
+        make=lambda split: _decoded(source, chosen[split], settings, split),
         classes=source.classes,
         origin={"format": settings.format},
     )

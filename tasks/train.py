@@ -97,7 +97,7 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
     return TrainingSpec(
         epochs=math.ceil(data.epochs / (replays or 1)),
         batch_size=data.batch_size,
-        learning_rate=chosen.learning_rate,
+        learning_rate=chosen.learning_rate * data.learning_rate_factor,
         momentum=chosen.momentum,
         weight_decay=chosen.weight_decay,
         attack=training_attack(chosen, data.attack_steps, image_size),
@@ -188,7 +188,7 @@ def main(dataset: str, method: str, number: str) -> None:
     model = ModelSpec(
         architecture=settings.dataset[dataset].training.architecture,
         classes=train_images.classes,
-        image_size=train_images.images.shape[1],
+        image_size=validation_images.images.shape[1],
         mean=mean,
         std=std,
     )

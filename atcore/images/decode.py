@@ -31,7 +31,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, size: int) -> Image.Image:
+def _centre(image: Image.Image, size: int) -> Image.Image:
     if image.size == (size, size):
         return image
     width, height = image.size
@@ -41,17 +41,23 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC, box)
 
 
-def decode(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
+def _fit(image: Image.Image, size: int, centre: int) -> Image.Image:
+    square, margin = _centre(image, centre), (centre - size) // 2
+    return square.crop((margin, margin, margin + size, margin + size))
+
+
+def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDArray[np.uint8]:
     """Decode one image in any format Pillow knows.
 
     The EXIF orientation is applied. Grey becomes three equal channels; 16-bit grey is scaled
     (v * 255 / 65535, rounded, never clipped); palettes and CMYK become RGB; whatever is transparent
     is laid on white. Of an animation the first frame counts. The centre square is resized bicubic,
-    antialiased: the shorter side becomes `size`, what the longer one has more is cropped at both
-    ends. An image of size x size pixels keeps its pixels.
+    antialiased: the shorter side becomes `centre`, what the longer one has more is cropped at both
+    ends; of that the middle is taken. A square of `centre` pixels a side keeps its pixels.
 
     Args:
         name: how error messages call the image.
+        centre: side in pixels, at least `size`; None: `size`.
 
     Returns:
         uint8, size x size x 3, RGB, 0 to 255.
@@ -62,7 +68,7 @@ def decode(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.array(_fit(_rgb(ImageOps.exif_transpose(image)), size))
+            return np.array(_fit(_rgb(ImageOps.exif_transpose(image)), size, centre or size))
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"{name}: not an image") from error
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes.
@@ -70,9 +76,9 @@ def decode(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
 
 
 def decode_shard(
-    shard: Sequence[tuple[str, bytes]], size: int
+    shard: Sequence[tuple[str, bytes]], size: int, centre: int | None = None
 ) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Decode named images, going on after unreadable ones.
+    """Decode named images as `decode` does, going on after unreadable ones.
 
     Returns:
         images: uint8, len(shard) x size x size x 3; zeros where an image is unreadable.
@@ -82,7 +88,7 @@ def decode_shard(
     problems = {}
     for position, (name, data) in enumerate(shard):
         try:
-            images[position] = decode(data, size, name)
+            images[position] = decode(data, size, name, centre)
         except UnreadableImageError as error:
             problems[position] = str(error)
     return images, problems

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.params.fields import Count, MisfitError, Section
+from tasks.params.fields import Count, MisfitError, Positive, Section
 
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
 _SMALLEST_PRETRAINED = 64
@@ -44,6 +44,7 @@ class DatasetTraining(Section):
     weights: Literal["none", "imagenet"] = "none"
     epochs: Count
     batch_size: Count
+    learning_rate_factor: Positive
     augment: Literal["none", "crop_flip"]
     attack_steps: Count
     precision: Literal["bf16", "fp32"]
@@ -53,9 +54,33 @@ class DatasetTraining(Section):
 class Dataset(Section):
     format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "caltech256", "folder"]
     image_size: Annotated[int, Field(ge=8)]
+    resize: Annotated[int, Field(ge=8)] | None
     images: Images
     allow_unreadable: Annotated[int, Field(ge=0)]
     training: DatasetTraining
+
+    @property
+    def centre(self) -> int:
+        """Side in pixels that the centre square of every image is resized to."""
+        return self.resize or self.image_size
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.resize is None:
+            return self
+        if self.format == "shapes":
+            raise MisfitError(f"resize: {self.resize} is not allowed; shapes are drawn, give null")
+        if self.resize < self.image_size:
+            raise MisfitError(
+                f"resize: {self.resize} is not allowed for an image_size of {self.image_size}; "
+                "give null, or no less than that"
+            )
+        if self.training.augment != "crop_flip":
+            raise MisfitError(
+                f"resize: {self.resize} is not allowed for augment {self.training.augment!r}, "
+                "which crops no training image; give null, or augment crop_flip"
+            )
+        return self
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:

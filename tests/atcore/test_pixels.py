@@ -63,7 +63,7 @@ def test_every_output_is_a_shifted_or_flipped_copy_of_its_own_input(
     size: int, channels: int, seed: int
 ) -> None:
     x = torch.rand(4, channels, size, size, generator=torch.Generator().manual_seed(seed)) + 0.1
-    out = crop_flip(x, torch.Generator().manual_seed(seed))
+    out = crop_flip(x, size, torch.Generator().manual_seed(seed))
     assert out.shape == x.shape
     for before, after in zip(x.numpy(), out.numpy(), strict=True):
         assert after.tobytes() in views(before, size // 8)
@@ -71,7 +71,7 @@ def test_every_output_is_a_shifted_or_flipped_copy_of_its_own_input(
 
 def test_every_shift_and_flip_occurs_about_equally_often() -> None:
     image = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 0.1
-    out = crop_flip(image.expand(3600, -1, -1, -1), torch.Generator().manual_seed(1))
+    out = crop_flip(image.expand(3600, -1, -1, -1), 8, torch.Generator().manual_seed(1))
     known = views(image[0].numpy(), pad=1)
     counts = dict.fromkeys(known.values(), 0)
     for view in out.numpy():
@@ -86,7 +86,7 @@ def test_rows_move_with_rows_and_columns_with_columns() -> None:
     # The only bright pixel lies in row 2, column 5; shifts by at most 1 keep it near.
     x = torch.zeros(1, 1, 8, 8)
     x[0, 0, 2, 5] = 1
-    out = crop_flip(x.expand(500, -1, -1, -1), torch.Generator().manual_seed(0))
+    out = crop_flip(x.expand(500, -1, -1, -1), 8, torch.Generator().manual_seed(0))
     rows, columns = out.amax(3).argmax(2), out.amax(2).argmax(2)
     assert set(rows.flatten().tolist()) == {1, 2, 3}
     assert set(columns.flatten().tolist()) == {4, 5, 6, 1, 2, 3}
@@ -94,13 +94,21 @@ def test_rows_move_with_rows_and_columns_with_columns() -> None:
 
 def test_shift_beyond_the_border_brings_in_zeros() -> None:
     ones = torch.ones(200, 1, 8, 8)
-    out = crop_flip(ones, torch.Generator().manual_seed(0))
+    out = crop_flip(ones, 8, torch.Generator().manual_seed(0))
     # 8 x 8 minus a row or column where the crop leaves the image.
     assert set(out.sum(dim=(1, 2, 3)).tolist()) == {64.0, 56.0, 49.0}
 
 
+def test_of_a_larger_image_every_window_occurs_and_nothing_is_padded() -> None:
+    image = torch.rand(1, 3, 10, 10, generator=torch.Generator().manual_seed(0)) + 0.1
+    out = crop_flip(image.expand(1000, -1, -1, -1), 8, torch.Generator().manual_seed(1))
+    windows = image[0].unfold(1, 8, 1).unfold(2, 8, 1).permute(1, 2, 0, 3, 4).reshape(9, 3, 8, 8)
+    known = {view.tobytes() for view in torch.cat([windows, windows.flip(3)]).numpy()}
+    assert {view.tobytes() for view in out.numpy()} == known
+
+
 def test_equal_generators_give_equal_crops() -> None:
     x = torch.rand(16, 3, 16, 16)
-    first = crop_flip(x, torch.Generator().manual_seed(4))
-    assert torch.equal(crop_flip(x, torch.Generator().manual_seed(4)), first)
-    assert not torch.equal(crop_flip(x, torch.Generator().manual_seed(5)), first)
+    first = crop_flip(x, 16, torch.Generator().manual_seed(4))
+    assert torch.equal(crop_flip(x, 16, torch.Generator().manual_seed(4)), first)
+    assert not torch.equal(crop_flip(x, 16, torch.Generator().manual_seed(5)), first)

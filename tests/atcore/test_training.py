@@ -107,6 +107,16 @@ def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:
     assert weights(other) != weights(first)
 
 
+def test_a_network_is_trained_on_crops_of_larger_images() -> None:
+    larger = Split(F.pad(TRAIN.images, (0, 0, 4, 4, 4, 4)), TRAIN.labels)
+    training = Training(EVERYTHING, model_spec(TRAIN), len(TRAIN.labels), torch.device("cpu"))
+    (part,) = training.parts(larger, torch.arange(10), 5)
+    assert part.clean.shape == part.attacked.shape == (10, 3, 32, 32)
+    # The same pixels at the same places as where they are padded first.
+    (padded,) = training.parts(TRAIN, torch.arange(10), 5)
+    assert torch.equal(part.clean, padded.clean)
+
+
 def test_training_leaves_the_random_numbers_of_its_caller_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)

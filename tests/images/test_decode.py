@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from torchvision import transforms
 
 from atcore.images.decode import UnreadableImageError, decode, decode_shard
 
@@ -30,6 +31,23 @@ def test_an_image_of_the_wanted_size_keeps_its_pixels() -> None:
     decoded = decode(encode(Image.fromarray(pixels)), 8, "x")
     assert decoded.dtype == np.uint8
     assert np.array_equal(decoded, pixels)
+
+
+def test_the_middle_of_a_larger_centre_square_is_taken() -> None:
+    pixels = noise(12, 20)
+    decoded = decode(encode(Image.fromarray(pixels)), 8, "x", centre=12)
+    assert np.array_equal(decoded, pixels[2:10, 6:14])
+
+
+@pytest.mark.parametrize("shape", [(300, 340), (256, 256), (511, 300)])
+def test_the_paper_s_preprocessing_is_that_of_torchvision(shape: tuple[int, int]) -> None:
+    small = np.random.default_rng(1).integers(0, 256, (9, 9, 3), np.uint8)
+    image = Image.fromarray(small).resize(shape, Image.Resampling.BICUBIC)
+    resize = transforms.Resize(256, transforms.InterpolationMode.BICUBIC)
+    wanted = np.array(transforms.CenterCrop(224)(resize(image)), np.int64)
+    decoded = decode(encode(image), 224, "x", centre=256)
+    # Its crop of the longer side starts at a whole pixel.
+    assert np.abs(decoded - wanted).mean() < 0.5
 
 
 PALETTE = Image.new("P", (8, 8), 1)

@@ -160,6 +160,13 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     assert pgd.seconds == 7 + 12 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
 
 
+def test_larger_images_are_stored_for_training() -> None:
+    sizes = {"image_size": 24, "resize": 32}
+    shapes = SETTINGS.dataset["shapes"].model_copy(update=sizes)
+    found = estimated(SETTINGS.model_copy(update={"dataset": {"shapes": shapes}}))
+    assert found["prepare@shapes"].bytes == 3 * (100 * 32 * 32 + 30 * 24 * 24)
+
+
 def test_more_epochs_cost_more_in_training_alone() -> None:
     def epochs(number: int) -> dict[str, Any]:
         own = SETTINGS.dataset["shapes"]

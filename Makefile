@@ -34,11 +34,10 @@ paper: install
 paper-dry: install
 	@$(IN_VENV) python -m flows.paper "$(DATASET)" --dry
 
-# Tests of whole pipelines share a cluster and come one after the other; the others need a core each.
+# Each process runs tests one after the other, and starts many more that do not keep a core busy.
 test: lint types
-	OMP_NUM_THREADS=1 $(IN_VENV) python -m pytest --numprocesses=logical --dist=loadfile \
-		--ignore=tests/pipeline --ignore=tests/deployment
-	GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest tests/pipeline tests/deployment
+	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
+		--numprocesses=logical --dist=loadgroup
 
 lint: install
 	$(BIN)/ruff check .

@@ -12,6 +12,15 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each file to one process, and all files that share a run of the pipeline to the same."""
+    functions = [item for item in items if isinstance(item, pytest.Function)]
+    sharing = {item.path for item in functions if "pipeline" in item.fixturenames}
+    for item in items:
+        group = "pipeline" if item.path in sharing else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with cifar10/, tiny-imagenet/ and styles/; in CI it has to be there."""

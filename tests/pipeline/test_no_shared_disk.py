@@ -1,4 +1,4 @@
-"""The pipeline on nodes that see neither the workspace nor the project's code."""
+"""The pipeline by hand, on nodes that see neither the workspace nor the project's code."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from pipeline_workspace import (
     Pipeline,
     Workspace,
     cluster_with,
+    stage_command,
     succeeded,
     the_error,
     wait_until,
@@ -29,12 +30,17 @@ CODE = [PROJECT / name for name in ("atcore", "tasks", "flows")]
 NODES = ("127.0.0.2", "127.0.0.3")
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
 TOGETHER = "pgd_linf_8"
-# With what they need, every kind of stage that computes on the cluster.
-LAST = (
-    "evaluate@shapes-standard-0",
-    "salience@shapes-standard-0",
-    "quality@shapes-saturated",
-    f"train@shapes-{TOGETHER}-0",
+# Every kind of stage that computes on the cluster, and what they need.
+CHAIN = (
+    ("prepare", "shapes"),
+    ("variants", "shapes", "saturated"),
+    ("variants", "shapes", "patch_shuffled"),
+    ("variants", "shapes", "cue_conflict"),
+    ("quality", "shapes", "saturated"),
+    ("train", "shapes", "standard", "0"),
+    ("evaluate", "shapes", "standard", "0"),
+    ("salience", "shapes", "standard", "0"),
+    ("train", "shapes", TOGETHER, "0"),
 )
 
 
@@ -116,19 +122,18 @@ def test_a_storage_that_a_node_does_not_see_is_refused(remote: Remote) -> None:
     assert any(ip in message for ip in NODES)
 
 
-def test_the_pipeline_writes_what_it_writes_on_one_machine(
+def test_stages_write_there_what_they_wrote_under_dvc_on_one_machine(
     pipeline: Pipeline, remote: Remote
 ) -> None:
     workspace = remote.workspace
     workspace.set(
         {
-            "run.methods": ["standard", TOGETHER],
-            "run.controls": [],
             f"method.{TOGETHER}.workers": 2,
             "ray.storage": str(remote.storage),
         }
     )
-    succeeded(workspace.run("dvc", "repro", *LAST, env=remote.environment))
+    script = " && ".join(" ".join(stage_command(*stage)) for stage in CHAIN)
+    succeeded(workspace.run("sh", "-c", script, env=remote.environment))
     written = workspace.digests(*REPRODUCIBLE)
     # Three splits, the table of each variant, one quality, of one network the weights, predictions,
     # maps and measures, and the weights of the other one.

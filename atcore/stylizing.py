@@ -75,7 +75,9 @@ class Stylizing:
     checkpoint: bytes
 
 
-class _Run:
+class StylizerTraining:
+    """The mutable state of one training run."""
+
     def __init__(self, spec: StylizingSpec, encoder: Encoder, device: torch.device) -> None:
         torch.set_num_threads(spec.threads)
         self.spec, self.device = spec, device
@@ -153,7 +155,7 @@ def train_stylizer(
     Raises:
         UserError: a loss is not finite.
     """
-    run = _Run(spec, encoder, torch.device(device))
+    run = StylizerTraining(spec, encoder, torch.device(device))
     if checkpoint is not None:
         run.restore(checkpoint)
     first = run.history[-1].step if run.history else 0

@@ -8,6 +8,8 @@ from torch import nn
 
 # Convolutions of the four blocks; each block but the last ends in max pooling.
 _BLOCKS = (2, 2, 4, 1)
+# Channels of the network of the paper.
+VGG19 = (64, 64, 128, 128, 256, 256, 256, 256, 512)
 # Channels of a network that a CPU trains in minutes. relu4_1 has more values than a 64th of an
 # image has, so that what is in the image can be in it.
 NARROW = (16, 16, 32, 32, 64, 64, 64, 64, 256)

@@ -38,12 +38,13 @@ def _selection(name: str) -> dict[str, list[str]]:
     known = yaml.safe_load(_PARAMS.read_text(encoding="utf-8"))["paper"]
     if name not in known:
         raise ValueError(f"DATASET: {name!r} is unknown; allowed: {', '.join(known)}")
-    return known[name]
+    # What it does not name is not selected, whatever `run` has.
+    return {"transferred": [], "stylizers": [], **known[name]}
 
 
 def _row(kind: str, stages: list[Mapping[str, Any]], found: Mapping[str, Any]) -> dict[str, str]:
     share = 1 if found["device"] == "GPU" else found["threads"]
-    hours = sum(stage["seconds"] for stage in stages) * share / 3600
+    hours = sum(stage["seconds"] * stage["shares"] for stage in stages) * share / 3600
     size = sum(stage["bytes"] for stage in stages) / _GIGABYTE
     return {
         "stages": kind,
@@ -63,7 +64,8 @@ def table(found: Mapping[str, Any]) -> str:
     rows.append(_row("total", everything, found))
     after = {name: stage["after"] for name, stage in found["stages"].items()}
     seconds = {name: stage["seconds"] for name, stage in found["stages"].items()}
-    hours = makespan(after, seconds, found["jobs"]) / 3600
+    work = sum(stage["seconds"] * stage["shares"] for stage in everything)
+    hours = max(makespan(after, seconds, found["jobs"]), work / found["jobs"]) / 3600
     outputs = sum(stage["bytes"] for stage in everything) / _GIGABYTE
     raw = found["raw"] / _GIGABYTE
     return "\n".join(

@@ -6,7 +6,8 @@ attacks on random images; what a stage costs beside that is measured too. Neithe
 anything else of the workspace but params.yaml is needed, and nothing is written.
 
     {"device": "GPU" or "CPU", "jobs": stages at once, "threads": CPUs of one of them,
-     "raw": bytes to download, "stages": {name: {"after": [names], "seconds", "bytes"}}}
+     "raw": bytes to download, "stages": {name: {"after": [names], "seconds", "bytes",
+     "shares": how many such stages it takes the place of}}}
 """
 
 import json
@@ -71,11 +72,19 @@ def counts(settings: params.Params, dataset: str) -> Counts:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the graph: what it waits for, seconds on its share of the cluster, its outputs."""
+    """A stage of the graph.
+
+    Attributes:
+        after: what it waits for.
+        seconds: on its share of the cluster.
+        bytes: of its outputs.
+        shares: how many of them it takes: the workers of a training.
+    """
 
     after: list[str]
     seconds: float
     bytes: float
+    shares: int = 1
 
 
 def stages(
@@ -89,7 +98,6 @@ def stages(
     """
     run, own = settings.run, settings.dataset[dataset]
     image, large = 3 * own.image_size**2, 3 * own.centre**2
-    levels = {name: len(settings.variant[name].levels) for name in run.variants}
     rows = 1 + len(settings.variant_levels)
     prepare = f"prepare@{dataset}"
 
@@ -98,13 +106,20 @@ def stages(
 
     tables = n.train * large + (n.validation + n.test) * image
     found = {prepare: Stage([], spread(took.read * n.images), tables)}
-    for name, count in levels.items():
+    for name in run.stylizers:
+        seconds = took.start + took.stylizers[name] * settings.stylizer[name].steps
+        found[f"stylizer@{dataset}-{name}"] = Stage([prepare], seconds, 0)
+    variants = []
+    for name in run.all_variants:
+        count, stylizer = len(settings.variant[name].levels), settings.transfer(name)
+        suffix = "" if stylizer is None else "_transferred"
+        after = [prepare] if stylizer is None else [f"stylizer@{dataset}-{stylizer}"]
+        variant = f"variants{suffix}@{dataset}-{name}"
         work = took.variants[name] * count * n.test
-        variant = f"variants@{dataset}-{name}"
-        found[variant] = Stage([prepare], spread(work), count * n.test * image)
+        found[variant] = Stage(after, spread(work), count * n.test * image)
         # The paper's datasets have no probes, and edges cost next to nothing.
-        found[f"quality@{dataset}-{name}"] = Stage([variant], took.start, 0)
-    variants = [f"variants@{dataset}-{name}" for name in run.variants]
+        found[f"quality{suffix}@{dataset}-{name}"] = Stage([variant], took.start, 0)
+        variants.append(variant)
     answers = (rows + len(settings.evaluate.robustness)) * n.test * _BYTES_PER_ANSWER
     # uint8 images, and float32 maps of one channel.
     kinds = len(settings.salience.measured)
@@ -120,9 +135,10 @@ def stages(
                 after = [f"train@{dataset}-{reference}-{seed}"]
             spec = training_spec(settings, dataset, method, seed)
             passes = training_passes(spec, n.train, n.validation)
-            seconds = took.start + passes.seconds(took.training)
+            # As if workers lost no time to each other.
+            seconds = took.start + passes.seconds(took.training) / spec.workers
             train = f"train{suffix}@{name}"
-            found[train] = Stage(after, seconds, 4 * weights)
+            found[train] = Stage(after, seconds, 4 * weights, spec.workers)
             needs = [train, *variants]
             found[f"evaluate{suffix}@{name}"] = Stage(needs, spread(look), answers)
             found[f"salience{suffix}@{name}"] = Stage(needs, spread(explain), maps)
@@ -153,6 +169,8 @@ def estimate(settings: params.Params) -> dict[str, object]:
         weights = sum(p.numel() for p in build(model).parameters())
         took = measured(settings, dataset, model)
         found |= stages(settings, dataset, n, took, weights, 1 if gpus else threads)
+    # A minute or less, on one CPU, of whatever a comparison takes.
+    found["report"] = Stage(list(found), took.start, 0)
     archives = [ARCHIVES[name] for name in settings.run.datasets if name in ARCHIVES]
     return {
         "device": "GPU" if gpus else "CPU",

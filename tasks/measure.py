@@ -7,23 +7,32 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
+from atcore.adain import Stylizer, working_side
 from atcore.architecture import ModelSpec
 from atcore.attacks import PGD, Linf
+from atcore.encoder import Encoder, read_encoder
 from atcore.evaluation import load_folded
 from atcore.images.decode import decode
 from atcore.images.table import ImageTable
 from atcore.models import build, weights_to_bytes
+from atcore.stylizing import StylizerTraining, StylizingSpec
 from atcore.training import Part, Training, TrainingSpec
 from atcore.variants import KINDS
+from atcore.variants.adain import Adain
+from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.vgg import VGG19
 from tasks import cluster, params
 from tasks.passes import Passes
+from tasks.stylizer import stylizing_spec
 from tasks.train import training_spec
 
 # Measured for so long, once everything has been done once.
@@ -43,6 +52,7 @@ class Seconds:
         training, evaluation: per image, of one pass of each kind.
         read: per image that is decoded.
         variants: per image and level, by the name of the variant.
+        stylizers: per step of a stylizer's training, by its name.
         start: per stage, of its process and of its first task on the cluster.
     """
 
@@ -50,7 +60,25 @@ class Seconds:
     evaluation: Passes
     read: float
     variants: Mapping[str, float]
+    stylizers: Mapping[str, float]
     start: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """A variant at one of its levels; `stylizer` is the one that it needs, if any."""
+
+    kind: str
+    level: float
+    stylizer: str | None
+
+
+@dataclass(frozen=True)
+class _Stylizer:
+    """How a stylizer is trained, and the channels of its encoder."""
+
+    spec: StylizingSpec
+    widths: tuple[int, ...]
 
 
 def _per_call(call: Callable[[], object]) -> float:
@@ -70,8 +98,31 @@ def _per_call(call: Callable[[], object]) -> float:
     return (time.perf_counter() - started) / calls
 
 
+def _photograph(pixels: NDArray[np.uint8], side: int) -> bytes:
+    """A JPEG of that side in pixels, about as smooth as a photograph."""
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).save(encoded, "JPEG")
+    return encoded.getvalue()
+
+
+def _stylizer_step(stylizer: _Stylizer, images: NDArray[np.uint8], device: torch.device) -> float:
+    run = StylizerTraining(stylizer.spec, Encoder(stylizer.widths).requires_grad_(False), device)
+    return _per_call(lambda: run.update(*run.batch(images, None, 0), 0))
+
+
+def _styling(stylizer: _Stylizer, side: int) -> Styling:
+    """With weights that are not trained, which take as long."""
+    transfer = Adain(Stylizer(Encoder(stylizer.widths)).to_bytes(), "", stylizer.spec.size)
+    return Styling(transfer=transfer, side=working_side(side, stylizer.spec.size))
+
+
 def _measure(
-    spec: TrainingSpec, model: ModelSpec, shard: int, variants: Mapping[str, tuple[str, float]]
+    spec: TrainingSpec,
+    model: ModelSpec,
+    shard: int,
+    centre: int,
+    variants: Mapping[str, _Variant],
+    stylizers: Mapping[str, _Stylizer],
 ) -> Seconds:
     """Measure on the device of the machine that this is called on."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -128,16 +179,24 @@ def _measure(
     table = ImageTable(
         ids=np.arange(_SAMPLE), images=pixels, labels=labels, classes=model.classes, origin={}
     )
-    encoded = io.BytesIO()
-    Image.fromarray(pixels[0]).save(encoded, "JPEG")
+    # What is cropped is larger than what is made of it.
+    raw = centre if centre == model.image_size else centre * 4 // 3
+    encoded = _photograph(pixels[0], raw)
+    stylings = {name: _styling(each, model.image_size) for name, each in stylizers.items()}
+
+    def transform(variant: _Variant) -> None:
+        styling = UNTRAINED if variant.stylizer is None else stylings[variant.stylizer]
+        KINDS[variant.kind].apply(table, variant.level, table, 0, styling)
+
     return Seconds(
         training=training,
         evaluation=evaluation,
-        read=_per_call(lambda: decode(encoded.getvalue(), model.image_size, "")),
+        read=_per_call(lambda: decode(encoded, model.image_size, "", centre)),
         variants={
-            name: _per_call(partial(KINDS[kind].apply, table, level, table, 0)) / _SAMPLE
-            for name, (kind, level) in variants.items()
+            name: _per_call(partial(transform, variant)) / _SAMPLE
+            for name, variant in variants.items()
         },
+        stylizers={name: _stylizer_step(each, pixels, device) for name, each in stylizers.items()},
     )
 
 
@@ -147,20 +206,35 @@ def _timed(*arguments: Any) -> tuple[float, Seconds]:
     return time.perf_counter() - started, took
 
 
+def _widths(encoder: str) -> tuple[int, ...]:
+    return VGG19 if encoder == params.IMAGENET else read_encoder(Path(encoder)).widths
+
+
 def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds:
     """Measure on the connected cluster, where a training would run.
 
     Args:
         model: the network of the dataset.
+
+    Raises:
+        UserError: the encoder of a stylizer cannot be read.
     """
     spec = training_spec(settings, dataset, settings.run.methods[0], 0)
+    own = settings.dataset[dataset]
     variants = {
-        name: (settings.variant[name].kind, settings.variant[name].levels[0])
-        for name in settings.run.variants
+        name: _Variant(chosen.kind, chosen.levels[0], settings.transfer(name))
+        for name in settings.run.all_variants
+        for chosen in [settings.variant[name]]
+    }
+    stylizers = {
+        name: _Stylizer(stylizing_spec(settings, name), _widths(settings.stylizer[name].encoder))
+        for name in settings.run.stylizers
     }
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import tasks.train"], check=True)
     task: Any = ray.remote(num_cpus=cluster.cpus(spec.threads), num_gpus=cluster.gpus())(_timed)
     with cluster.users_mistakes():
-        inside, took = ray.get(task.remote(spec, model, settings.evaluate.shard, variants))
+        inside, took = ray.get(
+            task.remote(spec, model, settings.evaluate.shard, own.centre, variants, stylizers)
+        )
     return replace(took, start=time.perf_counter() - started - inside)

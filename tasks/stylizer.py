@@ -55,6 +55,22 @@ def _train_remotely(
     yield from train_stylizer(spec, encoder, images, styles, checkpoint=checkpoint, device=device)
 
 
+def stylizing_spec(settings: params.Params, name: str) -> StylizingSpec:
+    """How a stylizer is trained, apart from its encoder, images and styles."""
+    chosen = settings.stylizer[name]
+    return StylizingSpec(
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        style_weight=chosen.style_weight,
+        identity_weight=chosen.identity_weight,
+        size=chosen.size,
+        precision=chosen.precision,
+        threads=chosen.threads,
+        seed=settings.run.seed,
+    )
+
+
 def main(dataset: str, name: str) -> None:
     """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses).
 
@@ -77,17 +93,7 @@ def main(dataset: str, name: str) -> None:
     styles = None
     if chosen.styles is not None:
         styles = pictures(Path(chosen.styles), working_side(images.shape[1], chosen.size))
-    spec = StylizingSpec(
-        steps=chosen.steps,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
-        style_weight=chosen.style_weight,
-        identity_weight=chosen.identity_weight,
-        size=chosen.size,
-        precision=chosen.precision,
-        threads=chosen.threads,
-        seed=settings.run.seed,
-    )
+    spec = stylizing_spec(settings, name)
     weights = [value.numpy().tobytes() for value in encoder.state_dict().values()]
     drawn = None if styles is None else styles.tobytes()
     saved = paths.CHECKPOINTS / f"{run_name((spec, weights, drawn), [file], _CODE)}.pt"

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from atcore.architecture import ModelSpec
 from atcore.attacks import PGD
+from atcore.encoder import Encoder
 from atcore.evaluation import predict
 from atcore.folding import FoldedTwin
 from atcore.images.table import ImageTable
@@ -134,6 +136,7 @@ TOOK = Seconds(
     evaluation=Passes(attack=2, forward=1),
     read=0.5,
     variants=dict.fromkeys(SETTINGS.variant, 0.25),
+    stylizers={"adain": 0.1},
     start=7,
 )
 COUNTS = Counts(classes=8, train=100, validation=10, test=20)
@@ -158,6 +161,23 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     # Three steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]
     assert pgd.seconds == 7 + 12 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
+
+
+def test_a_stylizer_comes_before_the_variants_that_need_it() -> None:
+    selected = {"stylizers": ["adain"], "transferred": ["stylized_adain"]}
+    found = estimated(SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update=selected)}))
+    stylizer = found["stylizer@shapes-adain"]
+    assert (stylizer.after, stylizer.seconds) == (["prepare@shapes"], 7 + 16_000)
+    variant = found["variants_transferred@shapes-stylized_adain"]
+    assert (variant.after, variant.seconds) == (["stylizer@shapes-adain"], 7 + 2 * 20 * 0.25 / 2)
+    assert "variants_transferred@shapes-stylized_adain" in found["evaluate@shapes-standard-0"].after
+
+
+def test_workers_share_the_time_of_a_training_and_not_its_cost() -> None:
+    method = SETTINGS.method["standard"].model_copy(update={"workers": 4})
+    many = SETTINGS.model_copy(update={"method": {**SETTINGS.method, "standard": method}})
+    train = estimated(many)["train@shapes-standard-0"]
+    assert (train.seconds, train.shares) == (7 + 12 * (100 * 3 + 10) / 4, 4)
 
 
 def test_larger_images_are_stored_for_training() -> None:
@@ -187,9 +207,9 @@ def test_the_table_names_every_kind_and_the_total() -> None:
         "threads": 2,
         "raw": 2e9,
         "stages": {
-            "train@a": {"after": [], "seconds": 3600, "bytes": 1e9},
-            "train@b": {"after": [], "seconds": 3600, "bytes": 1e9},
-            "report": {"after": ["train@a", "train@b"], "seconds": 1800, "bytes": 0},
+            "train@a": {"after": [], "seconds": 3600, "bytes": 1e9, "shares": 1},
+            "train@b": {"after": [], "seconds": 1800, "bytes": 1e9, "shares": 2},
+            "report": {"after": ["train@a", "train@b"], "seconds": 1800, "bytes": 0, "shares": 1},
         },
     }
     lines = [line.split() for line in paper.table(found).splitlines()]
@@ -217,14 +237,23 @@ def dry(dataset: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_dry_run_prints_the_total_and_writes_nothing(tmp_path: Path) -> None:
     document = yaml.safe_load((PROJECT / "params.yaml").read_text())
     document["dataset"]["cifar10_archive"]["training"] |= {"architecture": "small", "threads": 1}
-    document["paper"]["cifar10"]["variants"] = ["saturated"]
+    document["paper"]["cifar10"] |= {
+        "variants": ["saturated"],
+        "stylizers": ["adain"],
+        "transferred": ["stylized_adain"],
+    }
+    narrow = tmp_path / "raw/encoder/narrow.safetensors"
+    narrow.parent.mkdir(parents=True)
+    save_file(Encoder((4,) * 9).state_dict(), narrow)
+    document["stylizer"]["adain"] |= {"encoder": "raw/encoder/narrow.safetensors", "size": 32}
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(document))
     before = file.read_bytes()
     ended = dry("cifar10", tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "total time: " in ended.stdout
-    assert list(tmp_path.iterdir()) == [file]
+    assert "stylizer" in ended.stdout
+    assert sorted(tmp_path.rglob("*.*")) == [file, narrow]
     assert file.read_bytes() == before
 
 

@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.params.fields import Count, MisfitError, Positive, Section
+from tasks.params.fields import Count, Integer, MisfitError, Positive, Section
 
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
 _SMALLEST_PRETRAINED = 64
@@ -28,7 +28,7 @@ def _amount(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 # A number of images, a share of those there are, or null for all.
 Amount = Annotated[
-    Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None,
+    Annotated[Integer, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None,
     WrapValidator(_amount),
 ]
 
@@ -53,10 +53,10 @@ class DatasetTraining(Section):
 
 class Dataset(Section):
     format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "caltech256", "folder"]
-    image_size: Annotated[int, Field(ge=8)]
-    resize: Annotated[int, Field(ge=8)] | None
+    image_size: Annotated[Integer, Field(ge=8)]
+    resize: Annotated[Integer, Field(ge=8)] | None
     images: Images
-    allow_unreadable: Annotated[int, Field(ge=0)]
+    allow_unreadable: Annotated[Integer, Field(ge=0)]
     training: DatasetTraining
 
     @property

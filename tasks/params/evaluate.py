@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.params.attack import AutoAttacked, Robustness
-from tasks.params.fields import Count, MisfitError, NonNegative, Section
+from tasks.params.fields import Count, Integer, MisfitError, NonNegative, Section
 
 
 class Evaluate(Section):
@@ -34,7 +34,7 @@ class Evaluate(Section):
 
 
 class Quality(Section):
-    images: Annotated[int, Field(ge=100)]
+    images: Annotated[Integer, Field(ge=100)]
     epochs: Count
 
 

@@ -24,7 +24,9 @@ class MisfitError(ValueError):
 
 
 def _fraction(value: Any) -> Any:
-    """Accept `8/255` beside plain numbers."""
+    """Accept `8/255` beside plain numbers, and no true or false as one."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is not allowed; give a number")  # noqa: TRY004
     if isinstance(value, str) and "/" in value:
         try:
             return float(Fraction(value.replace(" ", "")))
@@ -39,4 +41,6 @@ Number = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: neither `true` nor 1.0 is 1, and some are names of stages and files too.
+Integer = Annotated[int, Field(strict=True)]
+Count = Annotated[Integer, Field(ge=1)]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.params.fields import Section
+from tasks.params.fields import Integer, Section
 
 
 class Selection(Section):
@@ -17,9 +17,8 @@ class Selection(Section):
 
 
 class Run(Selection):
-    seed: Annotated[int, Field(ge=0)]
-    # Strict: they are names too, of stages and files, where 1.0 is not 1.
-    seeds: list[Annotated[int, Field(ge=0, strict=True)]] = Field(min_length=1)
+    seed: Annotated[Integer, Field(ge=0)]
+    seeds: list[Annotated[Integer, Field(ge=0)]] = Field(min_length=1)
 
     @property
     def all_variants(self) -> list[str]:

@@ -1,15 +1,17 @@
 """The sections `variant` and `stylizer`: what is made of the test images."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.params.fields import Count, MisfitError, NonNegative, Positive, Section
+from tasks.params.fields import Count, Integer, MisfitError, NonNegative, Positive, Section
 
 # The transfer that needs no stylizer, and the encoder that is downloaded.
 FILTERED, IMAGENET = "filtered", "imagenet"
 _ENCODERS, _WEIGHTS = Path("raw/encoder"), (".safetensors", ".pth")
+
+Level = TypeVar("Level", int, float)
 
 # The one folder of pictures that stages depend on in dvc.yaml.
 Styles = Literal["raw/styles"] | None
@@ -24,10 +26,21 @@ def _encoder(value: Any) -> Any:
     return value
 
 
+def _distinct(levels: list[Level]) -> list[Level]:
+    for level in levels:
+        if levels.count(level) > 1:
+            raise ValueError(f"{level:g} is named twice")
+    return levels
+
+
+# Each gives a table of its own, named by it.
+Levels = Annotated[list[Level], Field(min_length=1), AfterValidator(_distinct)]
+
+
 class Stylizer(Section):
     encoder: Annotated[str, BeforeValidator(_encoder)]
     styles: Styles
-    size: Annotated[int, Field(ge=32)]
+    size: Annotated[Integer, Field(ge=32)]
     steps: Count
     batch_size: Count
     learning_rate: Positive
@@ -39,11 +52,11 @@ class Stylizer(Section):
 
 class Edges(Section):
     kind: Literal["edges"]
-    levels: list[NonNegative] = Field(min_length=1)
+    levels: Levels[NonNegative]
 
 
 class _Transferring(Section):
-    levels: list[NonNegative] = Field(min_length=1)
+    levels: Levels[NonNegative]
     # `filtered`, or a name in the catalogue `stylizer`.
     transfer: str = FILTERED
 
@@ -67,12 +80,12 @@ class Stylized(_Transferring):
 
 class PositiveVariant(Section):
     kind: Literal["saturated", "brightness", "low_pass", "high_pass"]
-    levels: list[Positive] = Field(min_length=1)
+    levels: Levels[Positive]
 
 
 class PatchShuffled(Section):
     kind: Literal["patch_shuffled"]
-    levels: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+    levels: Levels[Annotated[Integer, Field(ge=2)]]
 
 
 Variant = Annotated[

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,14 +13,17 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one process, and all files that share a run of the pipeline to the same."""
-    functions = [item for item in items if isinstance(item, pytest.Function)]
-    sharing = {item.path for item in functions if "pipeline" in item.fixturenames}
-    for item in items:
-        group = "pipeline" if item.path in sharing else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one process, and all that share the run of a pipeline to the same."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            shared = "tests/pipeline/"
+            return shared if nodeid.startswith(shared) else super()._split_scope(nodeid)
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +52,16 @@ def ray_cluster() -> Iterator[None]:
         # Ray has read these variables when it was imported.
         reset_auth_token_state()
         yield
+
+
+@pytest.fixture(scope="session")
+def prefect_api(
+    tmp_path_factory: pytest.TempPathFactory,
+    ray_cluster: None,  # noqa: ARG001
+) -> Iterator[str]:
+    """Address of a Prefect server of this session, whose flows find the session's Ray cluster."""
+    # Without it the tests of atcore run where there is no Prefect.
+    from flows.server import prefect_server  # noqa: PLC0415
+
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield f"{url}/api"

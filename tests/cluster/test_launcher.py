@@ -64,8 +64,8 @@ def test_a_launcher_that_ends_takes_its_cluster_and_command_with_it(
         wait_for_command(running)
         assert cluster_of(bare)
         running.send(number)
-        assert running.wait(30).status != 0
-    wait_until(lambda: not bare.processes(), "the end of the cluster", 20)
+        assert running.wait(60).status != 0
+    wait_until(lambda: not bare.processes(), "the end of the cluster", 60)
 
 
 def test_a_cluster_that_is_there_already_is_used(bare: Workspace, ray_cluster: None) -> None:  # noqa: ARG001

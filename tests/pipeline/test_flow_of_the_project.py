@@ -53,6 +53,6 @@ def test_a_flow_that_is_stopped_takes_its_ray_tasks_with_it(
     with flows.start(targets=["train@shapes-pgd_linf_8-0"]) as running:
         wait_until(training_workers, "the training")
         running.send(number)
-        wait_until(lambda: not training_workers(), "the end of the Ray task", 15)
-        wait_until(lambda: not workspace.processes(), "the end of all processes", 15)
+        wait_until(lambda: not training_workers(), "the end of the Ray task", 60)
+        wait_until(lambda: not workspace.processes(), "the end of all processes", 60)
     assert succeeded(workspace.dvc("status", "--json")).output

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from pipeline_workspace import (
     Running,
     Workspace,
     cluster_with,
+    ray_workers,
     stage_command,
     succeeded,
     the_error,
@@ -21,6 +21,7 @@ from pipeline_workspace import (
 EPOCHS = 4
 TRAIN = ("train", "shapes", "pgd_linf_8", "0")
 TRAINED = ("models/shapes/pgd_linf_8/0/*", "curves/shapes/pgd_linf_8/0.csv")
+TRAINING = "RayTrainWorker"
 Environment = Mapping[str, str | None]
 
 
@@ -74,18 +75,6 @@ def shown_epochs(output: str) -> list[int]:
     return [int(n) for n in re.findall(rf"^{label}: (\d+)/{EPOCHS} ", output, re.MULTILINE)]
 
 
-def train_workers() -> list[psutil.Process]:
-    """The processes of this module's cluster that train together."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "ray::RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 def wait_for_progress(running: Running) -> None:
     wait_until(lambda: running.ended or shown_epochs(running.output), "the first epoch")
 
@@ -96,12 +85,12 @@ def test_a_killed_stage_and_then_a_killed_worker_go_on_to_the_same_model(
     with untrained.start(*stage_command(*TRAIN), env=two_cpus) as running:
         wait_for_progress(running)
         running.kill()
-    wait_until(lambda: not train_workers(), "the end of the workers")
+    wait_until(lambda: not ray_workers(TRAINING), "the end of the workers")
     assert untrained.digests(*TRAINED) == {}
 
     with untrained.start(*stage_command(*TRAIN), env=two_cpus) as running:
         wait_for_progress(running)
-        train_workers()[0].kill()
+        ray_workers(TRAINING)[0].kill()
         finished = succeeded(running.wait())
     assert "lost a worker" in finished.output
     shown = shown_epochs(finished.output)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pipeline_workspace import Finished, Running, Workspace, wait_until
+from pipeline_workspace import NO_CLUSTER, Finished, Running, Workspace, wait_until
 
 LAUNCHER = ("python", "-m", "tasks.local_cluster")
 SHOW = "echo address=$RAY_ADDRESS mode=$RAY_AUTH_MODE"
 ADDRESS = r"address=127\.0\.0\.1:\d+ mode=token\n"
-NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}
 
 
 @pytest.fixture

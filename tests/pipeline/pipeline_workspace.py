@@ -65,6 +65,7 @@ OUTPUTS = (
     "salience",
     "reports",
 )
+EVERYTHING = tuple(f"{folder}/**/*" for folder in OUTPUTS)
 # What has to be equal byte for byte wherever and however often it is computed.
 REPRODUCIBLE = (
     "data/**/*.parquet",
@@ -75,6 +76,8 @@ REPRODUCIBLE = (
     "salience/**/maps.safetensors",
     "salience/**/measures.parquet",
 )
+# Instead of those of the session's cluster.
+NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}
 # What Ray's client logs before it can be told to be quiet, once per try to connect.
 _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")
 _SECONDS = 600
@@ -285,6 +288,18 @@ class Workspace:
             except psutil.Error:
                 continue
         return [process for process in found if process.is_running()]
+
+
+def ray_workers(name: str) -> list[psutil.Process]:
+    """The processes of clusters that this session started whose task or actor has that name."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if f"ray::{name}" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from pipeline_workspace import Pipeline, Workspace, succeeded
+from pipeline_workspace import NO_CLUSTER, Pipeline, Workspace, succeeded
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,7 @@ def test_a_stage_without_an_address_writes_the_same_on_a_cluster_that_it_starts_
 ) -> None:
     for file in workspace.root.glob(outputs):
         file.unlink()
-    # Instead of those of the session's cluster.
-    own = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}
-    size = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cpus})}
-    succeeded(workspace.stage(*stage, env={**own, **size}))
+    own = {**NO_CLUSTER, "RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": cpus})}
+    succeeded(workspace.stage(*stage, env=own))
     assert workspace.digests(outputs) == pipeline.workspace.digests(outputs)
     assert workspace.processes() == []

@@ -2,13 +2,17 @@
 
 import signal
 
-import psutil
 import pytest
 from flow_workspace import Flows
-from pipeline_workspace import REPRODUCIBLE, Pipeline, Workspace, succeeded, wait_until
-
-FOLDERS = ("data", "models", "curves", "variants", "predictions", "quality", "salience", "reports")
-EVERYTHING = tuple(f"{folder}/**/*" for folder in FOLDERS)
+from pipeline_workspace import (
+    EVERYTHING,
+    REPRODUCIBLE,
+    Pipeline,
+    Workspace,
+    ray_workers,
+    succeeded,
+    wait_until,
+)
 
 
 def test_the_flow_writes_byte_for_byte_what_dvc_repro_wrote_and_the_same_lock(
@@ -32,16 +36,7 @@ def test_after_dvc_repro_the_flow_runs_nothing(workspace: Workspace, prefect_api
     assert workspace.digests(*EVERYTHING) == before
 
 
-def training_workers() -> list[psutil.Process]:
-    """The processes of this session's cluster that train."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "ray::_train_remotely" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+TRAINING = "_train_remotely"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
@@ -51,8 +46,8 @@ def test_a_flow_that_is_stopped_takes_its_ray_tasks_with_it(
     workspace.set({"method.pgd_linf_8.learning_rate": 0.03, "training.validation_steps": 400})
     flows = Flows(workspace, prefect_api)
     with flows.start(targets=["train@shapes-pgd_linf_8-0"]) as running:
-        wait_until(training_workers, "the training")
+        wait_until(lambda: ray_workers(TRAINING), "the training")
         running.send(number)
-        wait_until(lambda: not training_workers(), "the end of the Ray task", 60)
+        wait_until(lambda: not ray_workers(TRAINING), "the end of the Ray task", 60)
         wait_until(lambda: not workspace.processes(), "the end of all processes", 60)
     assert succeeded(workspace.dvc("status", "--json")).output

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 from pipeline_workspace import (
     EPOCHS,
     Pipeline,
     Running,
     Workspace,
+    ray_workers,
     stage_command,
     succeeded,
     wait_until,
@@ -136,22 +136,11 @@ def test_a_training_killed_in_its_middle_and_at_its_end_goes_on_to_the_same_mode
     require_the_same_model(pipeline, untrained)
 
 
-def training_worker() -> psutil.Process | None:
-    """The process of this session's cluster that trains."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "ray::_train_remotely" in " ".join(process.cmdline()):
-                return process
-        except psutil.Error:
-            continue
-    return None
-
-
 def test_a_training_that_loses_its_worker_goes_on_to_the_same_model(
     pipeline: Pipeline, untrained: Workspace
 ) -> None:
     with start(untrained, *TRAIN) as running:
-        worker = wait_until(training_worker, "the worker")
+        (worker,) = wait_until(lambda: ray_workers("_train_remotely"), "the worker")
         wait_until(lambda: checkpoint_of(untrained), "the first checkpoint")
         worker.kill()
         finished = succeeded(running.wait())

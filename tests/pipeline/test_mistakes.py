@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_workspace import Workspace, succeeded, the_error
+from pipeline_workspace import EVERYTHING, Workspace, succeeded, the_error
 
 PREPARE = ("prepare", "shapes")
-OUTPUTS = ("data", "models", "curves", "variants", "predictions", "quality", "salience", "reports")
 
 
 def outputs(workspace: Workspace) -> dict[str, str]:
-    return workspace.digests(*(f"{folder}/**/*" for folder in OUTPUTS))
+    return workspace.digests(*EVERYTHING)
 
 
 @pytest.fixture

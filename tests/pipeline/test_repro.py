@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
-from pipeline_workspace import EPOCHS, MODELS, OUTPUTS, REPRODUCIBLE, Pipeline, Workspace, succeeded
+from pipeline_workspace import (
+    EPOCHS,
+    EVERYTHING,
+    MODELS,
+    REPRODUCIBLE,
+    Pipeline,
+    Workspace,
+    succeeded,
+)
 
 UP_TO_DATE = "Data and pipelines are up to date."
 EVERY_STAGE = {
@@ -27,7 +35,6 @@ EVERY_STAGE = {
     "salience_control@shapes-underfit-0",
     "report",
 }
-EVERYTHING = tuple(f"{folder}/**/*" for folder in OUTPUTS)
 
 
 def test_the_first_run_computes_every_stage_once(pipeline: Pipeline) -> None:

@@ -1,11 +1,13 @@
 """The flow on the project's own pipeline, reduced, and on a real Ray cluster."""
 
 import signal
+from pathlib import Path
 
 import pytest
 from flow_workspace import Flows
 from pipeline_workspace import (
     EVERYTHING,
+    MODELS,
     REPRODUCIBLE,
     Pipeline,
     Workspace,
@@ -18,13 +20,21 @@ from pipeline_workspace import (
 def test_the_flow_writes_byte_for_byte_what_dvc_repro_wrote_and_the_same_lock(
     pipeline: Pipeline, fresh: Workspace, prefect_api: str
 ) -> None:
+    fresh.set({"run.methods": ["standard"], "run.controls": []})
     run = Flows(fresh, prefect_api).run(jobs=3)
     assert run.type == "COMPLETED", run.message
-    assert sorted(run.stages) == sorted(pipeline.first.stages_run)
+    left_out = [name for name in MODELS if name != "standard"]
+    expected = {s for s in pipeline.first.stages_run if not any(name in s for name in left_out)}
+    assert set(run.stages) == expected
     assert set(run.stages.values()) == {"Completed"}
-    expected = pipeline.workspace.digests(*REPRODUCIBLE)
-    assert fresh.digests(*REPRODUCIBLE) == expected
-    assert fresh.lock == pipeline.workspace.lock
+    written, known = fresh.digests(*REPRODUCIBLE), pipeline.workspace.digests(*REPRODUCIBLE)
+    assert written == {file: known[file] for file in written}
+    assert {Path(file).parts[2] for file in written if file.startswith("models")} == {"standard"}
+    # All but the report is what it would be beside other networks.
+    wanted, found = pipeline.workspace.lock, fresh.lock
+    assert set(found["stages"]) == expected
+    for stage in expected - {"report"}:
+        assert found["stages"][stage] == wanted["stages"][stage]
     assert succeeded(fresh.repro()).stages_run == []
     assert "reports/index.html" in run.artifacts["summary"]["data"]
 

@@ -37,7 +37,7 @@ paper-dry: install
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
 test: lint types
 	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
-		--numprocesses=logical --dist=loadfile
+		--numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from pipeline_workspace import Workspace
 
 # No test is about time: a busy machine must not fail one.
 settings.register_profile("untimed", deadline=None)
@@ -62,6 +65,18 @@ def ray_cluster() -> Iterator[None]:
         # Ray has read these variables when it was imported.
         reset_auth_token_state()
         yield
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator["Workspace"]:
+    """A workspace without any output or cluster; ends what a failing test leaves running."""
+    # Without it the tests of atcore run where there is no Ray.
+    from pipeline_workspace import Workspace  # noqa: PLC0415
+
+    workspace = Workspace.create(tmp_path / "bare")
+    yield workspace
+    for process in workspace.processes():
+        process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -13,15 +11,6 @@ from pipeline_workspace import NO_CLUSTER, Finished, Running, Workspace, wait_un
 LAUNCHER = ("python", "-m", "tasks.local_cluster")
 SHOW = "echo address=$RAY_ADDRESS mode=$RAY_AUTH_MODE"
 ADDRESS = r"address=127\.0\.0\.1:\d+ mode=token\n"
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Workspace]:
-    """A workspace without any output; ends what a failing test leaves running."""
-    workspace = Workspace.create(tmp_path / "bare")
-    yield workspace
-    for process in workspace.processes():
-        process.kill()
 
 
 def launch(workspace: Workspace, *command: str) -> Finished:
@@ -63,8 +52,8 @@ def test_a_launcher_that_ends_takes_its_cluster_and_command_with_it(
         wait_for_command(running)
         assert cluster_of(bare)
         running.send(number)
-        assert running.wait(60).status != 0
-    wait_until(lambda: not bare.processes(), "the end of the cluster", 60)
+        assert running.wait(30).status != 0
+    wait_until(lambda: not bare.processes(), "the end of the cluster", 20)
 
 
 def test_a_cluster_that_is_there_already_is_used(bare: Workspace, ray_cluster: None) -> None:  # noqa: ARG001

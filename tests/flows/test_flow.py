@@ -276,7 +276,7 @@ def test_a_flow_that_is_stopped_leaves_no_process_and_goes_on_where_it_was(
         wait_until(lambda: "waiting" in running.errors, "the stage to start")
         assert len(flows.workspace.processes()) > 1
         running.send(number)
-        wait_until(lambda: not flows.workspace.processes(), "the end of all processes", 60)
+        wait_until(lambda: not flows.workspace.processes(), "the end of all processes", 15)
     assert not (flows.workspace.root / "slow.txt").exists()
 
     with flows.start() as running:
@@ -308,7 +308,7 @@ def test_a_served_run_that_is_cancelled_from_outside_leaves_no_process(
         wait_until(stage_runs, "the stage to start")
         with flows.command("prefect", "flow-run", "cancel", run.id) as cancelled:
             succeeded(cancelled.wait())
-        wait_until(lambda: not stage_runs(), "the end of the stage", 60)
+        wait_until(lambda: not stage_runs(), "the end of the stage", 15)
         wait_until(lambda: run.state == "CANCELLED", "the run to say that it was cancelled")
         assert not server.ended
 

@@ -42,10 +42,11 @@ def written(dataset: str) -> tuple[dict[str, table.ImageTable], dict[str, Any]]:
     assert info["counts"] == {split: len(part) for split, part in tables.items()}
     ids = np.concatenate([part.ids for part in tables.values()])
     assert np.array_equal(ids, np.arange(len(ids)))
-    for part in tables.values():
+    resize = yaml.safe_load(Path("params.yaml").read_text())["dataset"][dataset]["resize"]
+    for split, part in tables.items():
         assert list(part.classes) == info["classes"]
-    for part in (tables["validation"], tables["test"]):
-        assert part.images.shape[1:] == (info["image_size"], info["image_size"], 3)
+        side = (split == "train" and resize) or info["image_size"]
+        assert part.images.shape[1:] == (side, side, 3)
     return tables, info
 
 

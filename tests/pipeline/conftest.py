@@ -19,6 +19,6 @@ def workspace(pipeline: Pipeline, tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def fresh(ray_cluster: None, tmp_path: Path) -> Workspace:  # noqa: ARG001
-    """A workspace in which nothing has been computed yet."""
-    return Workspace.create(tmp_path / "fresh")
+def fresh(ray_cluster: None, bare: Workspace) -> Workspace:  # noqa: ARG001
+    """A workspace in which nothing has been computed yet, and the session's cluster."""
+    return bare

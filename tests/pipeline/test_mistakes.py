@@ -18,12 +18,6 @@ def outputs(workspace: Workspace) -> dict[str, str]:
     return workspace.digests(*EVERYTHING)
 
 
-@pytest.fixture
-def bare(tmp_path: Path) -> Workspace:
-    """A workspace without any output; no cluster is needed to find a mistake."""
-    return Workspace.create(tmp_path / "bare")
-
-
 @pytest.mark.parametrize(
     ("stage", "named"),
     [

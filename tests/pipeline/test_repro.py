@@ -79,9 +79,13 @@ def test_a_change_of_one_method_reruns_what_depends_on_it_and_setting_it_back_no
 ) -> None:
     before = workspace.digests(*EVERYTHING)
     written = workspace.set({"method.standard.learning_rate": 0.05})
-    changed = succeeded(workspace.repro("evaluate@shapes-standard-0"))
-    assert changed.stages_run == ["train@shapes-standard-0", "evaluate@shapes-standard-0"]
-    assert stale(workspace) == {"salience@shapes-standard-0", "report"}
+    changed = succeeded(workspace.repro())
+    assert sorted(changed.stages_run) == [
+        "evaluate@shapes-standard-0",
+        "report",
+        "salience@shapes-standard-0",
+        "train@shapes-standard-0",
+    ]
     weights = "models/shapes/standard/0/model.safetensors"
     assert workspace.digests(weights) != {weights: before[weights]}
 

@@ -17,7 +17,7 @@ $(INSTALLED): requirements.lock
 
 repro: install
 	@$(BIN)/python -m tasks.params
-	@$(IN_VENV) python -m tasks.local_cluster dvc repro
+	@$(IN_VENV) python -m tasks.workspace python -m tasks.local_cluster dvc repro
 	@$(BIN)/python -m tasks.show
 
 flow: install

@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.server import prefect_server
 from tasks.tether import exit_on, tethered
 
-_WORKER = ["prefect", "worker", "start", "--pool=workspace", "--type=process"]
+_WORKER = ["prefect", "worker", "start", "--pool=workspace", "--type=process", "--limit=1"]
 _RUN = ["prefect", "--no-prompt", "deployment", "run", "reproduce/default", "--watch"]
 
 

@@ -188,4 +188,4 @@ def main(paper: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "paper")
+    stage.command(main, "paper")

@@ -227,4 +227,4 @@ def main(dataset: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset")
+    stage.command(main, "dataset")

@@ -32,4 +32,4 @@ def main(dataset: str, method: str, number: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method", "seed", "name")
+    stage.command(main, "dataset", "method", "seed", "name")

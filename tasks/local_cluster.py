@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tasks.tether import exit_on, tethered
 
-_START_SECONDS = 60
+_START_SECONDS = 600
 
 
 def free_port() -> int:

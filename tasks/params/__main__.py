@@ -4,4 +4,4 @@ from tasks import stage
 from tasks.params import load
 
 if __name__ == "__main__":
-    stage.run(load)
+    stage.command(load)

@@ -3,6 +3,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Stages are run by DVC as `python -m tasks.<stage>`; they must find this environment's python.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Set, as images of containers often have it, every process would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install repro flow download paper paper-dry test lint types clean
 

@@ -33,7 +33,7 @@ from typing import Any
 import yaml
 
 from flows.server import prefect_server
-from tasks.local_cluster import local_cluster
+from tasks.local_cluster import LocalCluster
 
 PROJECT = Path(__file__).parents[1]
 STAGES, SECONDS = 8, 10
@@ -209,7 +209,7 @@ def main() -> None:
         (folder / "prefect").mkdir()
         url = stack.enter_context(prefect_server(folder / "prefect"))
         os.environ["PREFECT_API_URL"] = f"{url}/api"
-        os.environ.update(stack.enter_context(local_cluster()))
+        os.environ.update(stack.enter_context(LocalCluster()).environment())
         os.environ["PYTHONPATH"] = str(PROJECT)
         os.environ["DVC_NO_ANALYTICS"] = "1"
         for part in options.parts:

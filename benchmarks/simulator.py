@@ -31,7 +31,7 @@ from benchmarks.flow import flow, independent, repository
 from flows.pipeline import Pipeline
 from flows.schedule import Schedule, makespan
 from flows.server import prefect_server
-from tasks.local_cluster import local_cluster
+from tasks.local_cluster import LocalCluster
 
 MEGABYTE = 1e6
 # Busier than this, a resource is what limits.
@@ -354,7 +354,7 @@ def main() -> None:
         (folder / "prefect").mkdir()
         url = stack.enter_context(prefect_server(folder / "prefect"))
         os.environ["PREFECT_API_URL"] = f"{url}/api"
-        os.environ.update(stack.enter_context(local_cluster()))
+        os.environ.update(stack.enter_context(LocalCluster()).environment())
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
         costs = measure(folder)
         print(costs)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from flows.server import prefect_server
+from tasks.service import NotStartedError
 from tasks.tether import exit_on, tethered
 
 _WORKER = ["prefect", "worker", "start", "--pool=workspace", "--type=process", "--limit=1"]
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
     home.mkdir(exist_ok=True)
     try:
         return _demo(arguments, home)
-    except RuntimeError as error:
+    except NotStartedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -37,7 +37,8 @@ from flows.history import History
 from flows.pipeline import PARAMS, Begun, Pipeline, Planned, own_parameters
 from flows.request import Request
 from flows.schedule import Schedule
-from tasks.local_cluster import local_cluster
+from tasks.local_cluster import LocalCluster
+from tasks.service import NotStartedError
 from tasks.workspace import PARAMETERS, HeldError, Hold, Holder, held
 
 # What a stage leaves with when it has lost a machine; killed ones (137) may have lost theirs.
@@ -94,11 +95,19 @@ def _tool(module: str, environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def _cluster() -> Iterator[dict[str, str]]:
-    """The environment by which stages find the one cluster of a run."""
+    """The environment by which stages find the one cluster of a run.
+
+    Raises:
+        UserError: it did not start.
+    """
     if os.environ.get("RAY_ADDRESS"):
         yield {}
         return
-    with local_cluster() as environment:
+    with LocalCluster(get_run_logger().info) as cluster:
+        try:
+            environment = cluster.environment()
+        except NotStartedError as error:
+            raise UserError(str(error)) from error
         yield environment
 
 

@@ -1,23 +1,19 @@
 """A Prefect server on this machine, for as long as somebody needs it."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
-from tasks.local_cluster import free_port
-from tasks.tether import tethered
-
-_START_SECONDS = 120
+from tasks.addresses import free_port
+from tasks.service import service
 
 
 def _answers(url: str) -> bool:
     try:
         urlopen(url).close()
-    except URLError:
+    except OSError:
         return False
     return True
 
@@ -31,7 +27,7 @@ def prefect_server(home: Path, *, ui: bool = False) -> Iterator[str]:
         ui: serve the pages too.
 
     Raises:
-        RuntimeError: it did not start; with what it wrote.
+        NotStartedError: it did not start.
     """
     url = f"http://127.0.0.1:{(port := free_port())}"
     environment = os.environ | {
@@ -42,11 +38,11 @@ def prefect_server(home: Path, *, ui: bool = False) -> Iterator[str]:
     }
     start = ["prefect", "server", "start", "--host=127.0.0.1", f"--port={port}"]
     start += [] if ui else ["--no-ui"]
-    log = home / "server.log"
-    with log.open("wb") as output, tethered(start, env=environment, output=output) as server:
-        deadline = time.monotonic() + _START_SECONDS
-        while not _answers(f"{url}/api/ready"):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Prefect did not start:\n{log.read_text()}")
-            time.sleep(0.1)
+    with service(
+        "Prefect",
+        start,
+        env=environment,
+        ready=lambda _: _answers(f"{url}/api/ready"),
+        log=home / "server.log",
+    ):
         yield url

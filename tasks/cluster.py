@@ -5,27 +5,29 @@
 
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config
 from ray.exceptions import AuthenticationError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import atcore
 import tasks
 from atcore.errors import UserError
+from tasks.addresses import probe
+from tasks.local_cluster import LocalCluster
 from tasks.progress import track
 from tasks.stage import LostMachineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_PROBE_SECONDS = 5
 # How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
 # tenfold where cores are shared, no spinning at all by a half where they are not.
 _WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
@@ -41,54 +43,82 @@ _QUIET = {
 
 def _require_reachable(address: str) -> None:
     """Ray itself retries for 20 s and then says nothing of the address; a probe is instant."""
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        raise UserError(f"RAY_ADDRESS: {address!r} is not allowed; give host:port")
     try:
-        socket.create_connection((host, int(port)), timeout=_PROBE_SECONDS).close()
+        probe(address)
+    except ValueError as error:
+        raise UserError(f"RAY_ADDRESS: {error}") from error
     except OSError as error:
         raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address} ({error})") from error
 
 
+def _read_environment() -> None:
+    """Let Ray read again what it has read when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.env_bool(name, True)
+
+
+@contextmanager
+def environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """This process with these variables in its environment, as if it had started with them."""
+    before = {name: os.environ[name] for name in changes if name in os.environ}
+    os.environ.update(changes)
+    _read_environment()
+    try:
+        yield
+    finally:
+        for name in changes:
+            del os.environ[name]
+        os.environ.update(before)
+        _read_environment()
+
+
 @contextmanager
 def connect() -> Iterator[None]:
-    """Connect to the cluster of `RAY_ADDRESS`, or start a local one, for the time of the block.
+    """Connect to the cluster of `RAY_ADDRESS`, or to a new local one, for the time of the block.
 
     Workers receive the project's code from here, so that a node needs neither the workspace nor
     an installation of the project.
 
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
+        NotStartedError: a local cluster did not start.
         LostMachineError: a machine that the block's work needs was lost.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        _require_reachable(address)
+    with ExitStack() as stack:
+        if not os.environ.get("RAY_ADDRESS"):
+            own = stack.enter_context(LocalCluster())
+            stack.enter_context(environment(own.environment()))
+        stack.enter_context(_connected(os.environ["RAY_ADDRESS"]))
+        yield
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    _require_reachable(address)
     runtime = {
         "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
         "env_vars": _WORKER_ENVIRONMENT,
     }
-    # "local" keeps Ray from joining whatever cluster was last started on this machine.
-    options: dict[str, Any] = (
-        {"address": address} if address else {"address": "local", "include_dashboard": False}
-    )
     try:
         # Workers give results and errors back as values; what they print stays in Ray's logs.
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env=runtime, **options)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=runtime)
     except (ConnectionError, AuthenticationError) as error:
         raise UserError(
             f"RAY_ADDRESS: the cluster at {address} refused the connection; "
-            "check RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH"
+            "check RAY_AUTH_MODE and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
     try:
         yield
     except RayTaskError:
         raise
     except RayError as error:
+        reason = " ".join(str(error).split())
         name = type(error).__name__
-        raise LostMachineError(f"the Ray cluster lost a machine ({name}): {error}") from error
+        raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
     finally:
         ray.shutdown()
 

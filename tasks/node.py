@@ -11,13 +11,27 @@ import shutil
 import signal
 import sys
 
-from tasks.local_cluster import ray_node
+from tasks.local_cluster import too_slow
+from tasks.service import NotStartedError, service
 from tasks.tether import exit_on, tethered
+
+_START = [
+    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--log-color=false"),
+    *("--num-cpus=0", "--num-gpus=0"),
+]
 
 
 def _run_on_node(command: list[str], address: str) -> int:
-    start = (f"--address={address}", "--num-cpus=0", "--num-gpus=0")
-    with ray_node(*start, environment=os.environ) as node, tethered(command) as running:
+    with (
+        service(
+            "Ray",
+            [*_START, f"--address={address}"],
+            env=os.environ,
+            ready=lambda written: "Ray runtime started" in written,
+            again=too_slow,
+        ) as node,
+        tethered(command) as running,
+    ):
         ends = {os.pidfd_open(process.pid): process for process in (node, running)}
         ended, _, _ = select.select(list(ends), [], [])
         if ends[ended[0]] is running:
@@ -37,7 +51,7 @@ def main() -> int:
     exit_on(signal.SIGTERM)
     try:
         return _run_on_node(command, address)
-    except RuntimeError as error:
+    except NotStartedError as error:
         print(f"error: RAY_ADDRESS: cannot join {address}: {error}", file=sys.stderr)
         return os.EX_TEMPFAIL
 

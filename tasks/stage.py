@@ -8,6 +8,7 @@ from pathlib import Path
 from atcore.errors import UserError
 from tasks import workspace
 from tasks.params.recorded import staying
+from tasks.service import NotStartedError
 
 
 class LostMachineError(Exception):
@@ -17,8 +18,8 @@ class LostMachineError(Exception):
 def command(main: Callable[..., object], *names: str) -> None:
     """Call `main` with the command's arguments, one for each of `names`.
 
-    A user's mistake ends in one line on standard error and exit status 2, a lost machine in one
-    line and the status EX_TEMPFAIL.
+    A user's mistake ends in one line on standard error and exit status 2, a lost machine or a
+    cluster that did not start in one line and the status EX_TEMPFAIL.
     """
     arguments = sys.argv[1:]
     if len(arguments) != len(names):
@@ -31,7 +32,7 @@ def command(main: Callable[..., object], *names: str) -> None:
     except (UserError, workspace.HeldError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except LostMachineError as error:
+    except (LostMachineError, NotStartedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)
 

@@ -55,15 +55,10 @@ def real_data() -> Path:
 def ray_cluster() -> Iterator[None]:
     """One local cluster for the whole session; stages connect to it."""
     # The tests of atcore run where there is no Ray.
-    from ray._private.authentication_test_utils import reset_auth_token_state  # noqa: PLC0415
+    from tasks.cluster import environment  # noqa: PLC0415
+    from tasks.local_cluster import LocalCluster  # noqa: PLC0415
 
-    from tasks.local_cluster import local_cluster  # noqa: PLC0415
-
-    with local_cluster() as environment, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        # Ray has read these variables when it was imported.
-        reset_auth_token_state()
+    with LocalCluster() as cluster, environment(cluster.environment()):
         yield
 
 

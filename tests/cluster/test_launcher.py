@@ -3,10 +3,18 @@
 import os
 import re
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
-from pipeline_workspace import NO_CLUSTER, Finished, Running, Workspace, wait_until
+from pipeline_workspace import (
+    NO_CLUSTER,
+    Finished,
+    Running,
+    Workspace,
+    wait_until,
+)
 
 LAUNCHER = ("python", "-m", "tasks.local_cluster")
 SHOW = "echo address=$RAY_ADDRESS mode=$RAY_AUTH_MODE"
@@ -23,7 +31,7 @@ def test_the_launcher_names_its_cluster_stops_it_and_passes_on_the_exit_status(
     finished = launch(bare, "sh", "-c", f"{SHOW}; exit 7")
     assert finished.status == 7
     assert re.fullmatch(ADDRESS, finished.output)
-    assert finished.errors == ""
+    assert finished.complaints == []
     assert bare.processes() == []
 
 
@@ -45,15 +53,20 @@ def wait_for_command(running: Running) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_launcher_that_ends_takes_its_cluster_and_command_with_it(
-    bare: Workspace, number: signal.Signals
+def test_a_launcher_that_ends_takes_its_cluster_and_command_with_it_and_leaves_no_file(
+    bare: Workspace, number: signal.Signals, tmp_path: Path
 ) -> None:
-    with bare.start(*LAUNCHER, "sh", "-c", f"{SHOW}; exec sleep 600", env=NO_CLUSTER) as running:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    # Ray keeps its logs.
+    environment = NO_CLUSTER | {"TMPDIR": str(temporary), "RAY_TMPDIR": "/tmp"}
+    with bare.start(*LAUNCHER, "sh", "-c", f"{SHOW}; exec sleep 600", env=environment) as running:
         wait_for_command(running)
         assert cluster_of(bare)
         running.send(number)
         assert running.wait(30).status != 0
     wait_until(lambda: not bare.processes(), "the end of the cluster", 20)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_cluster_that_is_there_already_is_used(bare: Workspace, ray_cluster: None) -> None:  # noqa: ARG001
@@ -61,3 +74,59 @@ def test_a_cluster_that_is_there_already_is_used(bare: Workspace, ray_cluster: N
         finished = running.wait()
         assert finished.output == f"address={os.environ['RAY_ADDRESS']} mode=token\n"
         assert cluster_of(bare) == []
+
+
+def listening(workspace: Workspace) -> set[str]:
+    """The addresses at which its processes take connections."""
+    found = set()
+    for started in workspace.processes():
+        # Some of Ray's hide whose they are.
+        for process in (started, *started.children(recursive=True)):
+            with suppress(psutil.Error):
+                found |= {
+                    c.laddr.ip for c in process.net_connections("tcp") if c.status == "LISTEN"
+                }
+    return found
+
+
+# A program that has seen a task return, and goes on until it is stopped.
+AT_WORK = """
+import ray, signal
+from tasks import cluster
+with cluster.connect():
+    print(ray.get(ray.remote(lambda: "at work").remote()), flush=True)
+    signal.pause()
+"""
+
+
+def wait_for_work(running: Running) -> None:
+    wait_until(lambda: running.ended or running.output.endswith("at work\n"), "the first task")
+    assert not running.ended, running.errors
+
+
+def test_a_local_cluster_cannot_be_reached_from_other_machines(bare: Workspace) -> None:
+    with bare.start("python", "-c", AT_WORK, env=NO_CLUSTER) as running:
+        wait_for_work(running)
+        # The second is the first, as a socket for both families has it.
+        assert listening(bare) == {"127.0.0.1", "::ffff:127.0.0.1"}
+
+
+# Makes Ray's agents, which import much, wait until somebody writes to the pipe.
+GATE = """
+import os, sys
+if any(agent in " ".join(sys.orig_argv) for agent in ("dashboard/agent.py", "agent/main.py")):
+    open(os.environ["GATE"]).close()
+"""
+
+
+def test_a_cluster_does_not_wait_for_agents_that_are_slow_to_start(
+    bare: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GATE)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    environment = NO_CLUSTER | {"GATE": str(gate), "PYTHONPATH": str(tmp_path)}
+    script = f"{SHOW}; exec 3> {gate}; exec python -c '{AT_WORK}'"
+    with bare.start(*LAUNCHER, "sh", "-c", script, env=environment) as running:
+        wait_for_command(running)
+        wait_for_work(running)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from tasks.local_cluster import local_cluster
+from tasks.local_cluster import LocalCluster
 
 Found = TypeVar("Found")
 
@@ -77,9 +77,13 @@ REPRODUCIBLE = (
     "salience/**/measures.parquet",
 )
 # Instead of those of the session's cluster.
-NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}
+NO_CLUSTER = dict.fromkeys(
+    ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+)
 # What Ray's client logs before it can be told to be quiet, once per try to connect.
 _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")
+# What is said on a busy machine.
+_OF_WAITING = re.compile(r"waiting for .*: \d+ s of at most \d+ s|waited \d+ s for .*")
 _SECONDS = 600
 _SHORT = 0.002
 # Finds the processes of one test, also those that left its process group.
@@ -107,6 +111,11 @@ class Finished:
     errors: str
 
     @property
+    def complaints(self) -> list[str]:
+        """The lines of standard error, without those on what is waited for."""
+        return [line for line in self.errors.splitlines() if not _OF_WAITING.fullmatch(line)]
+
+    @property
     def stages_run(self) -> list[str]:
         """The stages that `dvc repro` executed, in order."""
         return re.findall(r"^Running stage '(.+)':$", self.output, re.MULTILINE)
@@ -120,7 +129,7 @@ def succeeded(finished: Finished) -> Finished:
 def the_error(finished: Finished) -> str:
     """The one line that a user's mistake ends in."""
     assert finished.status not in (0, -signal.SIGKILL), finished.output + finished.errors
-    lines = [line for line in finished.errors.splitlines() if not _OF_RAY.match(line)]
+    lines = [line for line in finished.complaints if not _OF_RAY.match(line)]
     assert len(lines) == 1, finished.errors
     assert lines[0].startswith("error: ")
     return lines[0].removeprefix("error: ")
@@ -305,14 +314,12 @@ def ray_workers(name: str) -> list[psutil.Process]:
 @contextmanager
 def cluster_with(cpus: int) -> Iterator[dict[str, str]]:
     """A cluster whose only node has that many CPUs; yields the environment of its clients."""
-    resources = "RAY_OVERRIDE_RESOURCES"
-    with ExitStack() as stack:
+    with LocalCluster() as cluster:
         # For this cluster alone: another may be started before this one ends.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(resources, json.dumps({"CPU": cpus}))
-            patch.delenv("RAY_ADDRESS", raising=False)
-            environment = stack.enter_context(local_cluster())
-        yield {name: value for name, value in environment.items() if name != resources}
+            patch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": cpus}))
+            environment = cluster.environment()
+        yield environment
 
 
 def stage_command(stage: str, *arguments: str) -> list[str]:

@@ -104,13 +104,14 @@ def test_a_token_the_cluster_does_not_accept_is_refused_with_the_settings_to_che
     fresh: Workspace, tmp_path: Path, present: bool
 ) -> None:
     settings = {
+        "RAY_AUTH_TOKEN": None,
         "RAY_AUTH_TOKEN_PATH": token_file(tmp_path, present=present),
         # Ray's own setting: tries, a second each.
         "RAY_NUM_REDIS_GET_RETRIES": "2",
     }
     message = the_error(fresh.stage(*PREPARE, env=settings))
     assert os.environ["RAY_ADDRESS"] in message
-    assert "RAY_AUTH_TOKEN_PATH" in message
+    assert "RAY_AUTH_TOKEN" in message
     assert outputs(fresh) == {}
 
 

@@ -2,33 +2,37 @@
 
 import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pipeline_workspace import (
+    NO_CLUSTER,
     PROJECT,
     REPRODUCIBLE,
     Pipeline,
     Workspace,
-    cluster_with,
     stage_command,
     succeeded,
     the_error,
-    wait_until,
 )
 
-from tasks.tether import tethered
+from tasks.addresses import free_port
+from tasks.local_cluster import too_slow
+from tasks.service import service
 
 CODE = [PROJECT / name for name in ("atcore", "tasks", "flows")]
-NODES = ("127.0.0.2", "127.0.0.3")
+HEAD, *NODES = "127.0.0.4", "127.0.0.2", "127.0.0.3"
+# In the environment of a node: what is of another cluster, or of the driver.
+UNWANTED = {*NO_CLUSTER, "PYTHONPATH"}
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
 TOGETHER = "pgd_linf_8"
 # With `prepare`, every kind of stage that computes on the cluster.
@@ -47,7 +51,7 @@ class Remote:
     """A workspace, and the environment of the cluster that does not see it."""
 
     workspace: Workspace
-    environment: Mapping[str, str]
+    environment: Mapping[str, str | None]
 
     @property
     def storage(self) -> Path:
@@ -55,30 +59,30 @@ class Remote:
 
 
 @contextmanager
-def blind_node(environment: Mapping[str, str], ip: str, hidden: list[Path]) -> Iterator[None]:
-    """A node of one CPU in a mount namespace of its own, in which the folders are empty."""
-    own = ("RAY_ADDRESS", "PYTHONPATH")
-    kept = {name: value for name, value in environment.items() if name not in own}
-    mounts = [f"mount -t tmpfs none {shlex.quote(str(path))}" for path in hidden]
+def node(environment: Mapping[str, str], *start: str, before: str = "true") -> Iterator[None]:
+    """A Ray node on this machine, started after a shell command in the same mount namespace."""
     # Not pytest's folder: the path of a socket has no more than 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-node-") as folder:
-        start = [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"),
-            *(f"--address={environment['RAY_ADDRESS']}", f"--node-ip-address={ip}"),
-            f"--temp-dir={folder}",
-        ]
-        command = [*UNSHARE, "sh", "-c", " && ".join([*mounts, f"exec {shlex.join(start)}"])]
-        log = Path(folder) / "log"
-        with (
-            log.open("wb") as output,
-            tethered(command, env=kept, cwd=Path(folder), output=output) as running,
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command = shlex.join([*ray, *start, f"--temp-dir={folder}"])
+        own = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+        with service(
+            "Ray",
+            [*UNSHARE, "sh", "-c", f"{before} && cd {folder} && exec {command}"],
+            env={**own, **environment},
+            ready=lambda written: "Ray runtime started" in written,
+            again=too_slow,
         ):
-            wait_until(
-                lambda: "Ray runtime started" in log.read_text() or running.poll() is not None,
-                f"the node {ip}",
-            )
-            assert running.poll() is None, log.read_text()
             yield
+
+
+def blind_node(
+    environment: Mapping[str, str], address: str, ip: str, hidden: list[Path]
+) -> AbstractContextManager[None]:
+    """A node of one CPU for which the folders are empty."""
+    mounts = " && ".join(f"mount -t tmpfs none {shlex.quote(str(path))}" for path in hidden)
+    start = ("--num-cpus=1", f"--address={address}", f"--node-ip-address={ip}")
+    return node(environment, *start, before=mounts)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +94,15 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     if subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount anything, not even in an own namespace")
     workspace = Workspace.create(tmp_path_factory.mktemp("remote") / "workspace")
-    with cluster_with(cpus=0) as environment, ExitStack() as stack:
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    port = free_port()
+    address = f"{HEAD}:{port}"
+    start = ("--head", "--include-dashboard=false", "--num-cpus=0", f"--port={port}")
+    with ExitStack() as stack:
+        stack.enter_context(node(token, *start, f"--node-ip-address={HEAD}"))
         for ip in NODES:
-            stack.enter_context(blind_node(environment, ip, [workspace.root, *CODE]))
+            stack.enter_context(blind_node(token, address, ip, [workspace.root, *CODE]))
+        environment = {**NO_CLUSTER, **token, "RAY_ADDRESS": address}
         succeeded(workspace.stage("prepare", "shapes", env=environment))
         yield Remote(workspace, environment)
 

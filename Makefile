@@ -17,15 +17,15 @@ $(INSTALLED): requirements.lock
 
 repro: install
 	@$(BIN)/python -m tasks.params
-	@$(IN_VENV) python -m tasks.local_cluster dvc repro
-	@$(BIN)/python -m tasks.show
+	@$(IN_VENV) python -m tasks.cluster.local dvc repro
+	@$(BIN)/python -m tasks.tools.show
 
 flow: install
 	@$(IN_VENV) python -m flows.demo
 
 # DATASET: cifar10_archive, tiny_imagenet or caltech256
 download: install
-	@$(IN_VENV) python -m tasks.download "$(DATASET)"
+	@$(IN_VENV) python -m tasks.tools.download "$(DATASET)"
 
 # DATASET: cifar10, tiny_imagenet or caltech256
 paper: install

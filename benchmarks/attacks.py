@@ -22,10 +22,12 @@ import torch.nn.functional as F
 import torchattacks
 from torch import Tensor, nn
 
-from atcore.architecture import ModelSpec
-from atcore.attacks import PGD, Linf, Spatial
-from atcore.models import build
-from atcore.training import Split, Training, TrainingSpec
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import Linf
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build
+from atcore.training.run import Split, Training, TrainingSpec
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]

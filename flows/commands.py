@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tasks.tether import tethered
+from tasks.cluster.tether import tethered
 
 
 class Commands:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from flows.server import prefect_server
-from tasks.tether import exit_on, tethered
+from tasks.cluster.tether import exit_on, tethered
 
 _WORKER = ["prefect", "worker", "start", "--pool=workspace", "--type=process"]
 _RUN = ["prefect", "--no-prompt", "deployment", "run", "reproduce/default", "--watch"]

@@ -33,7 +33,7 @@ from flows.commands import Commands
 from flows.history import History
 from flows.pipeline import PARAMS, Begun, Pipeline, Planned, UserError
 from flows.schedule import Schedule
-from tasks.local_cluster import local_cluster
+from tasks.cluster.local import local_cluster
 
 # What a stage leaves with when it has lost a machine; killed ones (137) may have lost theirs.
 _LOST = (os.EX_TEMPFAIL, 137)
@@ -97,7 +97,7 @@ def _cluster() -> Iterator[dict[str, str]]:
 
 def _all_at_once(environment: Mapping[str, str]) -> int:
     """As many stages as the cluster has GPUs, or CPUs where it has none."""
-    found = json.loads(_tool("tasks.resources", environment))
+    found = json.loads(_tool("tasks.cluster.resources", environment))
     return max(1, found["GPU"] or found["CPU"])
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tasks.local_cluster import free_port
-from tasks.tether import tethered
+from tasks.cluster.local import free_port
+from tasks.cluster.tether import tethered
 
 _START_SECONDS = 120
 

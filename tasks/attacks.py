@@ -1,6 +1,8 @@
 """From the attacks of `params.yaml` to those of atcore."""
 
-from atcore.attacks import L2, PGD, Linf, Spatial, ThreatModel
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import L2, Linf, ThreatModel
 from tasks.params import (
     FgsmAttack,
     FreeAttack,

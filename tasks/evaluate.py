@@ -6,14 +6,17 @@ from itertools import groupby
 
 import numpy as np
 
-from atcore import predictions
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
-from tasks import cluster, params, paths, stage, trained
+from tasks import params
+from tasks.cluster import pool
+from tasks.console import command
 from tasks.params import AutoAttacked, Robustness
-from tasks.trained import Trained
+from tasks.workspace import paths, trained
+from tasks.workspace.trained import Trained
 
 # AutoAttack's targeted loss divides by a difference of the first, third and fourth largest logit.
 _FEWEST_CLASSES = 4
@@ -25,9 +28,10 @@ def _predict(job: Job, network: Trained, seed: int) -> Predictions:
     # Here, as the process that only hands out the jobs starts in a third of the time without torch.
     import torch  # noqa: PLC0415
 
-    from atcore.attacks import L2, PGD, Linf  # noqa: PLC0415
-    from atcore.auto_attack import AutoAttack  # noqa: PLC0415
-    from atcore.evaluation import load_folded, predict  # noqa: PLC0415
+    from atcore.attacks.auto_attack import AutoAttack  # noqa: PLC0415
+    from atcore.attacks.pgd import PGD  # noqa: PLC0415
+    from atcore.attacks.threats import L2, Linf  # noqa: PLC0415
+    from atcore.evaluation.asking import load_folded, predict  # noqa: PLC0415
     from tasks.attacks import evaluation_attack  # noqa: PLC0415
 
     # One thread: tasks share the cores, and sums must not depend on how many there are.
@@ -111,8 +115,8 @@ def main(dataset: str, method: str, number: str) -> None:
     auto_attacked = _auto_attacked(settings, dataset, test)
     whole = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
     sizes = [*map(len, auto_attacked), *[len(test)] * whole]
-    with cluster.connect():
-        parts = cluster.spread(
+    with pool.connect():
+        parts = pool.spread(
             _predict,
             _jobs(settings, dataset, test, auto_attacked),
             network,
@@ -125,4 +129,4 @@ def main(dataset: str, method: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method", "seed")
+    command.run(main, "dataset", "method", "seed")

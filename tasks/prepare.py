@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
-from atcore.files import replacing, write_text
-from atcore.images import shapes, sources
+from atcore.base.errors import UserError
+from atcore.base.files import replacing, write_text
+from atcore.images import shapes
 from atcore.images.decode import decode_shard
-from atcore.images.splits import Amount, Chosen, choose, require_every_class
 from atcore.images.table import ImageTable, write
-from tasks import cluster, params, paths, stage
+from atcore.sources import formats
+from atcore.sources.splits import Amount, Chosen, choose, require_every_class
+from tasks import params
+from tasks.cluster import pool
+from tasks.console import command
 from tasks.params import Dataset
+from tasks.workspace import paths
 
 # Images of one task.
 _SHARD = 200
@@ -81,13 +85,13 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
 
     def make(split: str) -> _Images:
         shards = [ids[split][start : start + _SHARD] for start in range(0, len(ids[split]), _SHARD)]
-        drawn = cluster.spread(_draw, shards, seed, total=len(shards), label=f"draw {split}")
+        drawn = pool.spread(_draw, shards, seed, total=len(shards), label=f"draw {split}")
         return _Images(np.concatenate(drawn), labels[split], {})
 
     return _Recipe(make, shapes.CLASSES, {"generator": "shapes", "seed": seed})
 
 
-def _decoded(source: sources.Source, chosen: Chosen, settings: Dataset, split: str) -> _Images:
+def _decoded(source: formats.Source, chosen: Chosen, settings: Dataset, split: str) -> _Images:
     # Every step of training crops its images anew.
     size = settings.centre if split == "train" else settings.image_size
     entries = source.splits[chosen.source]
@@ -100,7 +104,7 @@ def _decoded(source: sources.Source, chosen: Chosen, settings: Dataset, split: s
     unreadable: dict[int, str] = {}
     for start in range(0, len(names), wave * _SHARD):
         end = min(start + wave * _SHARD, len(names))
-        results = cluster.spread(
+        results = pool.spread(
             decode_shard,
             islice(shards, wave),
             size,
@@ -119,7 +123,7 @@ def _decoded(source: sources.Source, chosen: Chosen, settings: Dataset, split: s
 
 
 def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
-    source = sources.load(settings.format, paths.RAW / dataset)
+    source = formats.load(settings.format, paths.RAW / dataset)
     labels = {split: entries.labels for split, entries in source.splits.items()}
     amounts: dict[str, Amount] = settings.images.model_dump()
     chosen = choose(labels, source.classes, amounts, seed, f"{key}.images")
@@ -134,7 +138,7 @@ def _write(recipe: _Recipe, settings: Dataset, folder: Path, key: str) -> None:
     """Write one split after the other: no more than one of them is in memory."""
     counts: dict[str, int] = {}
     unreadable: dict[str, str] = {}
-    for split in sources.SPLITS:
+    for split in formats.SPLITS:
         images = recipe.make(split)
         first_id = sum(counts.values())
         counts[split] = len(images.labels)
@@ -180,9 +184,9 @@ def main(dataset: str) -> None:
     settings.require(dataset=dataset)
     own, seed, key = settings.dataset[dataset], settings.run.seed, f"dataset.{dataset}"
     recipe = _shapes(own, seed, key) if own.format == "shapes" else _raw(dataset, own, seed, key)
-    with cluster.connect(), replacing(paths.dataset_info(dataset).parent) as folder:
+    with pool.connect(), replacing(paths.dataset_info(dataset).parent) as folder:
         _write(recipe, own, folder, key)
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset")
+    command.run(main, "dataset")

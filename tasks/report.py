@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from atcore import predictions
-from atcore.errors import UserError
-from atcore.files import replacing
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, Predictions
-from atcore.quality import Quality
+from atcore.base.errors import UserError
+from atcore.base.files import replacing
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.quality.results import Quality
 from atcore.report import page, pictures
 from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
@@ -35,10 +35,13 @@ from atcore.report.summary import (
     summarise,
     summarise_salience,
 )
-from atcore.salience.table import Measured
-from atcore.salience.table import read as read_measures
-from tasks import params, paths, show, stage
+from atcore.salience.measured import Measured
+from atcore.salience.measured import read as read_measures
+from tasks import params
+from tasks.console import command
 from tasks.params import Params
+from tasks.tools import show
+from tasks.workspace import paths
 
 
 def _existing(path: Path, writer: str) -> Path:
@@ -181,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    command.run(main)

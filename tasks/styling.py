@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from atcore.errors import UserError
-from atcore.variants.styles import pictures
-from atcore.variants.transfer import Styling
-from tasks import params, paths
+from atcore.base.errors import UserError
+from atcore.stylizing.styles import pictures
+from atcore.variants.styling import Styling
+from tasks import params
 from tasks.params import Stylized
+from tasks.workspace import paths
 
 
 def styling_of(settings: params.Params, dataset: str, variant: str, side: int) -> Styling:
@@ -20,8 +21,8 @@ def styling_of(settings: params.Params, dataset: str, variant: str, side: int) -
     if name is None:
         return Styling(pictures=None if folder is None else pictures(Path(folder), side))
     # Two seconds that the variants without a stylizer save in each of their processes.
-    from atcore.adain import working_side  # noqa: PLC0415
-    from atcore.variants.adain import Adain  # noqa: PLC0415
+    from atcore.stylizing.adain import working_side  # noqa: PLC0415
+    from atcore.stylizing.transfer import Adain  # noqa: PLC0415
 
     file = paths.stylizer(dataset, name) / "stylizer.safetensors"
     if not file.exists():

@@ -1,7 +1,7 @@
 """Stage `stylizer`: train the decoder that puts other textures into one dataset's images.
 
-Trains in one Ray task and goes on after a kill or a lost worker (`tasks.resumable`). The encoder
-is written beside the decoder, so that the stage `variants` needs nothing else.
+Trains in one Ray task and goes on after a kill or a lost worker (`tasks.cluster.resumable`). The
+encoder is written beside the decoder, so that the stage `variants` needs nothing else.
 """
 
 import json
@@ -13,34 +13,37 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import atcore.adain
-import atcore.encoder
-import atcore.pixels
-import atcore.rng
-import atcore.schedules
-import atcore.stylizing
-import atcore.variants.styles
-import atcore.vgg
-from atcore.adain import working_side
-from atcore.encoder import Encoder, imagenet_encoder, read_encoder
-from atcore.errors import UserError
-from atcore.files import replacing
+import atcore.base.rng
+import atcore.images.pixels
+import atcore.networks.schedules
+import atcore.networks.vgg
+import atcore.stylizing.adain
+import atcore.stylizing.decoder
+import atcore.stylizing.encoder
+import atcore.stylizing.styles
+from atcore.base.errors import UserError
+from atcore.base.files import replacing
 from atcore.images import table
-from atcore.stylizing import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
-from atcore.variants.styles import pictures
-from tasks import cluster, params, paths, stage
-from tasks.progress import track
-from tasks.resumable import run_name, states
+from atcore.stylizing.adain import working_side
+from atcore.stylizing.decoder import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
+from atcore.stylizing.encoder import Encoder, imagenet_encoder, read_encoder
+from atcore.stylizing.styles import pictures
+from tasks import params
+from tasks.cluster import pool
+from tasks.cluster.resumable import run_name, states
+from tasks.console import command
+from tasks.console.progress import track
+from tasks.workspace import paths
 
 _CODE = (
-    atcore.stylizing,
-    atcore.adain,
-    atcore.encoder,
-    atcore.pixels,
-    atcore.rng,
-    atcore.schedules,
-    atcore.variants.styles,
-    atcore.vgg,
+    atcore.stylizing.decoder,
+    atcore.stylizing.adain,
+    atcore.stylizing.encoder,
+    atcore.images.pixels,
+    atcore.base.rng,
+    atcore.networks.schedules,
+    atcore.stylizing.styles,
+    atcore.networks.vgg,
 )
 
 
@@ -98,7 +101,7 @@ def main(dataset: str, name: str) -> None:
     drawn = None if styles is None else styles.tobytes()
     saved = paths.CHECKPOINTS / f"{run_name((spec, weights, drawn), [file], _CODE)}.pt"
     label = f"stylizer {dataset} {name}"
-    with cluster.connect(), track(label, spec.steps) as advance:
+    with pool.connect(), track(label, spec.steps) as advance:
         done = 0
         arguments = (spec, encoder, images, styles)
         for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
@@ -115,4 +118,4 @@ def main(dataset: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "stylizer")
+    command.run(main, "dataset", "stylizer")

@@ -1,8 +1,8 @@
 """Stage `train` (and `train_control`): train one method on one dataset with one seed.
 
 One worker trains in a plain Ray task and goes on from the last epoch after a kill or the loss of
-the worker (`tasks.resumable`). Several workers train with Ray Train, which does the same with a
-storage that all nodes share (`tasks.data_parallel`).
+the worker (`tasks.cluster.resumable`). Several workers train with Ray Train, which does the same
+with a storage that all nodes share (`tasks.cluster.data_parallel`).
 """
 
 import csv
@@ -18,52 +18,48 @@ import torch
 import atcore.attacks.pgd
 import atcore.attacks.spatial
 import atcore.attacks.threats
-import atcore.folding
-import atcore.losses
-import atcore.models
-import atcore.pixels
-import atcore.pretrained
-import atcore.rng
-import atcore.schedules
-import atcore.training
-import atcore.vgg
-import atcore.workers
-from atcore.architecture import ModelSpec
-from atcore.errors import UserError
-from atcore.files import write_text
+import atcore.base.rng
+import atcore.images.pixels
+import atcore.networks.folding
+import atcore.networks.models
+import atcore.networks.pretrained
+import atcore.networks.schedules
+import atcore.networks.vgg
+import atcore.training.losses
+import atcore.training.run
+import atcore.training.workers
+from atcore.base.errors import UserError
+from atcore.base.files import write_text
 from atcore.images import table
+from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
-from atcore.losses import CrossEntropy, Loss, Trades
-from atcore.models import weights_to_bytes
-from atcore.pixels import channel_statistics
-from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
-from atcore.training import (
-    Epoch,
-    Progress,
-    Split,
-    TrainingSpec,
-    train,
-    trained_weights,
-)
-from tasks import cluster, params, paths, stage, trained
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import weights_to_bytes
+from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
+from atcore.training.losses import CrossEntropy, Loss, Trades
+from atcore.training.run import Epoch, Progress, Split, TrainingSpec, train, trained_weights
+from tasks import params
 from tasks.attacks import training_attack, validation_attack
-from tasks.progress import track
-from tasks.resumable import run_name, states
+from tasks.cluster import pool
+from tasks.cluster.resumable import run_name, states
+from tasks.console import command
+from tasks.console.progress import track
+from tasks.workspace import paths, trained
 
 _CODE = (
-    atcore.training,
+    atcore.training.run,
     atcore.attacks.pgd,
     atcore.attacks.spatial,
     atcore.attacks.threats,
-    atcore.folding,
-    atcore.losses,
-    atcore.models,
-    atcore.pixels,
-    atcore.pretrained,
-    atcore.rng,
-    atcore.schedules,
-    atcore.vgg,
-    atcore.workers,
+    atcore.networks.folding,
+    atcore.training.losses,
+    atcore.networks.models,
+    atcore.images.pixels,
+    atcore.networks.pretrained,
+    atcore.base.rng,
+    atcore.networks.schedules,
+    atcore.networks.vgg,
+    atcore.training.workers,
 )
 
 
@@ -198,7 +194,7 @@ def main(dataset: str, method: str, number: str) -> None:
         target = trained.validation_accuracy(dataset, reference, seed)
         spec = replace(spec, stop_at_accuracy=target)
     name = run_name((spec, model), files, _CODE)
-    with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
+    with pool.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0
 
         def show(epoch: Epoch) -> None:
@@ -209,7 +205,7 @@ def main(dataset: str, method: str, number: str) -> None:
         data = (train_images, validation_images)
         if spec.workers > 1:
             # A second that the runs without it save.
-            from tasks.data_parallel import SharedRun, train_together  # noqa: PLC0415
+            from tasks.cluster.data_parallel import SharedRun, train_together  # noqa: PLC0415
 
             assert settings.ray.storage is not None
             run = SharedRun(settings.ray.storage, name)
@@ -236,4 +232,4 @@ def main(dataset: str, method: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "method", "seed")
+    command.run(main, "dataset", "method", "seed")

@@ -3,14 +3,17 @@
 Writes one image table per level of one variant of a dataset's test images.
 """
 
-from atcore.errors import UserError
-from atcore.files import replacing
+from atcore.base.errors import UserError
+from atcore.base.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
-from atcore.variants import KINDS
-from atcore.variants.transfer import Styling
-from tasks import cluster, params, paths, stage
+from atcore.variants.kinds import KINDS
+from atcore.variants.styling import Styling
+from tasks import params
+from tasks.cluster import pool
+from tasks.console import command
 from tasks.styling import styling_of
+from tasks.workspace import paths
 
 _SHARD = 500
 
@@ -40,9 +43,9 @@ def main(dataset: str, variant: str) -> None:
     shards = test.shards(_SHARD)
     items = [(level, shard) for level in chosen.levels for shard in shards]
     styling = styling_of(settings, dataset, variant, test.images.shape[1])
-    with cluster.connect():
+    with pool.connect():
         try:
-            parts = cluster.spread(
+            parts = pool.spread(
                 _transform,
                 items,
                 test,
@@ -64,4 +67,4 @@ def main(dataset: str, variant: str) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "variant")
+    command.run(main, "dataset", "variant")

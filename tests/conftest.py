@@ -57,7 +57,7 @@ def ray_cluster() -> Iterator[None]:
     # The tests of atcore run where there is no Ray.
     from ray._private.authentication_test_utils import reset_auth_token_state  # noqa: PLC0415
 
-    from tasks.local_cluster import local_cluster  # noqa: PLC0415
+    from tasks.cluster.local import local_cluster  # noqa: PLC0415
 
     with local_cluster() as environment, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atcore import parquet
-from atcore.errors import UserError
+from atcore.base import parquet
+from atcore.base.errors import UserError
 
 _METADATA = b"atcnn"
 _ROW_GROUP = 4096

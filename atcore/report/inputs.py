@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from atcore.errors import UserError
-from atcore.predictions import Predictions
+from atcore.base.errors import UserError
+from atcore.evaluation.predictions import Predictions
 from atcore.report.records import Results
-from atcore.salience.table import Measured
+from atcore.salience.measured import Measured
 
 # Tensors of a file of salience maps that are no maps.
 _PLAIN = {"images", "predicted", "labels"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from atcore.predictions import CLEAN
+from atcore.evaluation.predictions import CLEAN
 from atcore.report import labels, sentences
 from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atcore.estimates import Estimate
-from atcore.measures import Proportion, shape_bias_by_class
+from atcore.measures.accuracy import Proportion, shape_bias_by_class
 from atcore.report import labels
 from atcore.report.claims import DESTROYS
 from atcore.report.figures import (
@@ -21,7 +20,8 @@ from atcore.report.inputs import Dataset
 from atcore.report.records import middle
 from atcore.report.salience_grid import grid
 from atcore.report.summary import estimate
-from atcore.seeds import Spread, spread
+from atcore.statistics.estimates import Estimate
+from atcore.statistics.seeds import Spread, spread
 
 _MOST_CLASSES = 20
 

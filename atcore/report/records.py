@@ -23,7 +23,7 @@ class Record:
             in pixels for `pgd_spatial`.
         measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
             `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error`,
-            `error_consistency`, or `salience_` and a measure of `atcore.salience.table`.
+            `error_consistency`, or `salience_` and a measure of `atcore.salience.measured`.
         n: images that count; of a mean the fewest of any seed.
         seed: of the network, or None of a mean.
         seeds: how many networks the value is of.

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from atcore.predictions import CLEAN
+from atcore.evaluation.predictions import CLEAN
 from atcore.report import labels
 from atcore.report.claims import (
     DESTROYS,
@@ -17,7 +17,7 @@ from atcore.report.claims import (
 )
 from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results, middle
-from atcore.salience.table import UNIFORM
+from atcore.salience.measured import UNIFORM
 
 # So many of the unreadable images are named on the page; dataset.json names all.
 _NAMED = 3

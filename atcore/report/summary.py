@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import combinations
 
-from atcore.errors import UserError
-from atcore.estimates import Estimate, calibration_error, error_consistency, mean, mean_confidence
-from atcore.measures import (
+from atcore.base.errors import UserError
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
+from atcore.measures.accuracy import (
     Proportion,
     accuracy,
     accuracy_on_correct,
@@ -17,11 +17,17 @@ from atcore.measures import (
     texture_rate,
     top3_accuracy,
 )
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
 from atcore.report import labels
 from atcore.report.records import Record, Results, middle
-from atcore.salience.table import Measured
-from atcore.seeds import spread
+from atcore.salience.measured import Measured
+from atcore.statistics.estimates import (
+    Estimate,
+    calibration_error,
+    error_consistency,
+    mean,
+    mean_confidence,
+)
+from atcore.statistics.seeds import spread
 
 # What `metrics` calls the robust accuracy under each attack.
 _ATTACKS = {

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atcore.evaluation import start_noise
-from atcore.models import pooling
-from atcore.pixels import Channels
+from atcore.evaluation.asking import start_noise
+from atcore.images.pixels import Channels
+from atcore.networks.models import pooling
 
 # Images of one forward and backward pass. Fixed, as sums depend on it in their last digits.
 _AT_ONCE = 128
@@ -98,10 +98,10 @@ def grad_cam(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) of the last feature maps.
 
     Bilinearly enlarged to the size of the image, so it is as coarse as they are: see
-    `atcore.models.pooling`. A map is zero where nothing speaks for the class.
+    `atcore.networks.models.pooling`. A map is zero where nothing speaks for the class.
 
     Args:
-        model: a network of `atcore.models`, folded or not.
+        model: a network of `atcore.networks.models`, folded or not.
 
     Returns:
         float32 N x H x W, non-negative.

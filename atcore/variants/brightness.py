@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.images.table import ImageTable
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.variants.styling import UNTRAINED, Styling
 
 
 def lookup(factor: float) -> NDArray[np.uint8]:

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.base.rng import numpy_rng
 from atcore.images import shapes
 from atcore.images.table import ImageTable
-from atcore.rng import numpy_rng
 from atcore.variants import filtered
-from atcore.variants.transfer import UNTRAINED, Styling, Transfer
+from atcore.variants.styling import UNTRAINED, Styling, Transfer
 
 
 def apply(

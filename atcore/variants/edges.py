@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.images.filters import Floats, gaussian
 from atcore.images.table import ImageTable
-from atcore.variants.blur import Floats, gaussian
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.variants.styling import UNTRAINED, Styling
 
 # Gradient of a step of one grey level: what is fainter is no edge, and a flat image stays white.
 _FAINTEST = 4.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from atcore.images.table import ImageTable
 from atcore.variants.fourier import low_frequencies, to_pixels
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.variants.styling import UNTRAINED, Styling
 
 
 def apply(

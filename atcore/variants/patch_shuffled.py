@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.base.rng import numpy_rng
 from atcore.images.table import ImageTable
-from atcore.rng import numpy_rng
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.variants.styling import UNTRAINED, Styling
 
 
 def permutation(rng: np.random.Generator, count: int) -> NDArray[np.int64]:

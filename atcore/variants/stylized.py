@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from atcore.base.rng import numpy_rng
 from atcore.images.table import ImageTable
-from atcore.rng import numpy_rng
+from atcore.stylizing.styles import draw
 from atcore.variants import filtered
-from atcore.variants.styles import draw
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.variants.styling import UNTRAINED, Styling
 
 
 def apply(

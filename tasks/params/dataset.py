@@ -12,7 +12,7 @@ from pydantic import (
 
 from tasks.params.fields import Count, Integer, MisfitError, Positive, Section
 
-# Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
+# Below, the stem of a ResNet-18 is not ImageNet's (atcore.networks.models).
 _SMALLEST_PRETRAINED = 64
 
 

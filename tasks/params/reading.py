@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from tasks.params.document import PARAMS, Params
 from tasks.params.fields import MisfitError
-from tasks.params.root import PARAMS, Params
 
 
 def seed(text: str) -> int:

@@ -8,17 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from atcore.architecture import ModelSpec
 from atcore.images import shapes
+from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
-from atcore.pixels import channel_statistics
-from atcore.training import (
-    Progress,
-    Split,
-    TrainingSpec,
-    train,
-    trained_weights,
-)
+from atcore.networks.architecture import ModelSpec
+from atcore.training.run import Progress, Split, TrainingSpec, train, trained_weights
 
 
 def shapes_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from atcore.adain import (
+from atcore.base.errors import UserError
+from atcore.base.rng import numpy_rng
+from atcore.stylizing.adain import (
     Stylizer,
     adain,
     build_decoder,
@@ -21,14 +23,12 @@ from atcore.adain import (
     statistics,
     working_side,
 )
-from atcore.encoder import Encoder
-from atcore.errors import UserError
-from atcore.rng import numpy_rng
-from atcore.stylizing import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
-from atcore.variants import KINDS
-from atcore.variants.adain import Adain
-from atcore.variants.styles import draw, pictures
-from atcore.variants.transfer import Styling
+from atcore.stylizing.decoder import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
+from atcore.stylizing.encoder import Encoder
+from atcore.stylizing.styles import draw, pictures
+from atcore.stylizing.transfer import Adain
+from atcore.variants.kinds import KINDS
+from atcore.variants.styling import Styling
 
 WIDTHS = (4, 4, 6, 6, 8, 8, 8, 8, 10)
 SHAPES = shapes_table(12)

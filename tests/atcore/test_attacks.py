@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from atcore.attacks import L2, PGD, Linf, Spatial, ThreatModel
-from atcore.errors import UserError
-from atcore.folding import FoldedTwin
-from atcore.pixels import to_pixels
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import L2, Linf, ThreatModel
+from atcore.base.errors import UserError
+from atcore.images.pixels import to_pixels
+from atcore.networks.folding import FoldedTwin
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # their imports use names that SciPy has deprecated

@@ -6,12 +6,13 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from atcore.attacks import L2, PGD, Linf
-from atcore.auto_attack import AutoAttack
-from atcore.evaluation import predict
+from atcore.attacks.auto_attack import AutoAttack
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import L2, Linf
+from atcore.evaluation.asking import predict
+from atcore.evaluation.predictions import Predictions
+from atcore.images.pixels import to_pixels
 from atcore.images.table import ImageTable
-from atcore.pixels import to_pixels
-from atcore.predictions import Predictions
 
 SIZE = 8
 CLASSES = 5

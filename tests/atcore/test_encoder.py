@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from atcore.architecture import ModelSpec
-from atcore.encoder import Encoder, imagenet_encoder, read_encoder
-from atcore.errors import UserError
-from atcore.models import build, weights_to_bytes
-from atcore.own_encoder import encoder_of
-from atcore.vgg import CONVOLUTIONS, STRIDE
+from atcore.base.errors import UserError
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build, weights_to_bytes
+from atcore.networks.vgg import CONVOLUTIONS, STRIDE
+from atcore.stylizing.encoder import Encoder, imagenet_encoder, read_encoder
+from atcore.stylizing.own_encoder import encoder_of
 
 NARROW = (2, 3, 4, 5, 6, 6, 6, 6, 7)
 

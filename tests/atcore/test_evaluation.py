@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from atcore.architecture import ModelSpec
-from atcore.attacks import PGD, Linf, Spatial
-from atcore.evaluation import load_folded, predict, start_noise
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import Linf
+from atcore.evaluation.asking import load_folded, predict, start_noise
 from atcore.images.table import ImageTable
-from atcore.models import build, weights_to_bytes
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build, weights_to_bytes
 
 
 def _table(n: int, classes: int) -> ImageTable:

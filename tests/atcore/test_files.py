@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from atcore.files import replacing, write_bytes, write_text
+from atcore.base.files import replacing, write_bytes, write_text
 
 
 def everything_under(folder: Path) -> dict[str, bytes | None]:

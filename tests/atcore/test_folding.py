@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atcore.architecture import ModelSpec
-from atcore.folding import FoldedTwin
-from atcore.models import build
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import FoldedTwin
+from atcore.networks.models import build
 
 NETWORKS = [
     pytest.param(architecture, size, id=f"{architecture}-{size}px")

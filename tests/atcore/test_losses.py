@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atcore.attacks import L2, PGD, Linf, ThreatModel
-from atcore.errors import UserError
-from atcore.losses import CrossEntropy, Loss, Trades
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import L2, Linf, ThreatModel
+from atcore.base.errors import UserError
+from atcore.training.losses import CrossEntropy, Loss, Trades
 
 X = torch.tensor([[0.2, 0.7], [0.9, 0.4], [0.5, 0.1]]).view(3, 1, 1, 2)
 MOVED = torch.tensor([[0.3, 0.6], [0.8, 0.5], [0.4, 0.2]]).view(3, 1, 1, 2)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atcore.architecture import ARCHITECTURES, ModelSpec
-from atcore.errors import UserError
-from atcore.models import build, load, weights_to_bytes
+from atcore.base.errors import UserError
+from atcore.networks.architecture import ARCHITECTURES, ModelSpec
+from atcore.networks.models import build, load, weights_to_bytes
 
 SPEC = ModelSpec("small", ("cat", "dog", "eel"), 32, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from atcore.pixels import channel_statistics, crop_flip, to_pixels
+from atcore.images.pixels import channel_statistics, crop_flip, to_pixels
 
 
 def random_bytes(*shape: int, seed: int = 0) -> Tensor:

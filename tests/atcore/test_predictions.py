@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atcore import predictions
-from atcore.errors import UserError
-from atcore.predictions import Predictions
+from atcore.base.errors import UserError
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import Predictions
 
 CLASSES = ("cat", "dog", "Käfer", "eel")
 

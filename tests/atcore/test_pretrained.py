@@ -10,12 +10,12 @@ from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 
-from atcore.architecture import ModelSpec
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from atcore.images.table import ImageTable
-from atcore.models import build
-from atcore.pretrained import Pretrained, download, imagenet, read
-from atcore.training import Split, train, trained_weights
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build
+from atcore.networks.pretrained import Pretrained, download, imagenet, read
+from atcore.training.run import Split, train, trained_weights
 
 SPEC = ModelSpec("resnet18", tuple("abc"), 64, (0.5,) * 3, (0.25,) * 3)
 

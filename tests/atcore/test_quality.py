@@ -6,13 +6,13 @@ from atcore_samples import shapes_table
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from atcore.estimates import Estimate
 from atcore.images import shapes
 from atcore.images.table import concatenate
-from atcore.outlines import edge_agreement
-from atcore.probe import accuracy, independent
-from atcore.quality import Probe, Quality
-from atcore.variants import KINDS
+from atcore.quality.outlines import edge_agreement
+from atcore.quality.probe import accuracy, independent
+from atcore.quality.results import Probe, Quality
+from atcore.statistics.estimates import Estimate
+from atcore.variants.kinds import KINDS
 
 SHAPES = shapes_table(40)
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atcore.rng import numpy_rng, stream_key
-from atcore.training import torch_rng
+from atcore.base.rng import numpy_rng, stream_key
+from atcore.training.run import torch_rng
 
 integers = st.integers(-(2**70), 2**70)
 purposes = st.sampled_from(["train/order", "train/attack", "shapes/surface", "p"])
@@ -55,7 +55,7 @@ def test_streams_are_the_same_in_every_version(
 
 
 def test_streams_are_the_same_in_every_process() -> None:
-    program = "from atcore.rng import numpy_rng; print(numpy_rng(3, 'a', 4).random())"
+    program = "from atcore.base.rng import numpy_rng; print(numpy_rng(3, 'a', 4).random())"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],

@@ -9,11 +9,11 @@ import torch
 from atcore_samples import shapes_table, split_of, trained_network, training_spec
 from torch import Tensor, nn
 
-from atcore.architecture import ModelSpec
-from atcore.evaluation import start_noise
-from atcore.folding import FoldedTwin
+from atcore.evaluation.asking import start_noise
 from atcore.images.table import ImageTable
-from atcore.models import build, pooling
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import FoldedTwin
+from atcore.networks.models import build, pooling
 from atcore.salience.explain import explain, inside, untrained_weights
 from atcore.salience.maps import (
     MAPS,
@@ -23,8 +23,8 @@ from atcore.salience.maps import (
     integrated_gradients,
     smoothgrad,
 )
+from atcore.salience.measured import UNIFORM, joined
 from atcore.salience.rows import Explained, Row
-from atcore.salience.table import UNIFORM, joined
 
 SPEC = ModelSpec("small", tuple("abcdefgh"), 32, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
 SETTINGS = MapSettings(samples=4, noise=0.1, steps=4, baseline=SPEC.mean, seed=0)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from atcore.errors import UserError
-from atcore.salience import measures, table
-from atcore.salience.table import Measured
+from atcore.base.errors import UserError
+from atcore.salience import measured, scores
+from atcore.salience.measured import Measured
 
 
 def _maps(*rows: list[float]) -> torch.Tensor:
@@ -32,7 +32,7 @@ def _maps(*rows: list[float]) -> torch.Tensor:
     ],
 )
 def test_gini(pixels: list[float], expected: float) -> None:
-    np.testing.assert_allclose(measures.gini(_maps(pixels)), [expected], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(scores.gini(_maps(pixels)), [expected], rtol=1e-6, atol=1e-7)
 
 
 @settings(max_examples=40)
@@ -43,7 +43,7 @@ def test_rank_correlation_is_that_of_scipy_with_and_without_ties(
     first = torch.tensor(tied, dtype=torch.float32).view(1, 3, 4)
     rng = np.random.default_rng(seed)
     second = torch.from_numpy(rng.random((1, 3, 4), np.float32))
-    found = measures.correlation(measures.ranks(first), measures.ranks(second))
+    found = scores.correlation(scores.ranks(first), scores.ranks(second))
     if len(set(tied)) == 1:
         assert torch.isnan(found).all()
     else:
@@ -54,7 +54,7 @@ def test_rank_correlation_is_that_of_scipy_with_and_without_ties(
 def test_each_map_has_ranks_of_its_own() -> None:
     maps = _maps([0.5, 0.5, 3.0, 0.1], [4.0, 3.0, 2.0, 1.0])
     np.testing.assert_array_equal(
-        measures.ranks(maps), [[0.0, 0.0, 1.5, -1.5], [1.5, 0.5, -0.5, -1.5]]
+        scores.ranks(maps), [[0.0, 0.0, 1.5, -1.5], [1.5, 0.5, -0.5, -1.5]]
     )
 
 
@@ -90,16 +90,16 @@ def test_ssim_against_a_direct_computation() -> None:
         )
         for a, b in zip(x, y, strict=True)
     ]
-    found = measures.ssim(torch.from_numpy(x), torch.from_numpy(y))
+    found = scores.ssim(torch.from_numpy(x), torch.from_numpy(y))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_ssim_of_a_map_and_itself_is_one_whatever_its_scale() -> None:
     maps = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(measures.ssim(maps, 1000 * maps), [1, 1], atol=1e-5)
+    np.testing.assert_allclose(scores.ssim(maps, 1000 * maps), [1, 1], atol=1e-5)
     zeros = torch.zeros(1, 8, 8)
-    np.testing.assert_allclose(measures.ssim(zeros, zeros), [1])
-    assert measures.ssim(zeros, maps[:1]) < 0.1
+    np.testing.assert_allclose(scores.ssim(zeros, zeros), [1])
+    assert scores.ssim(zeros, maps[:1]) < 0.1
 
 
 def test_shares_inside_and_on_the_outline_by_hand() -> None:
@@ -107,20 +107,20 @@ def test_shares_inside_and_on_the_outline_by_hand() -> None:
     inside[0, :, :3] = True
     outline = torch.zeros_like(inside)
     outline[0, :, 2:4] = True  # a pixel on either side; the border of the image is no outline
-    assert torch.equal(measures.outline(inside), outline)
+    assert torch.equal(scores.outline(inside), outline)
     maps = torch.tensor([[5.0, 1.0, 3.0, 1.0, 0.0, 0.0]]).expand(1, 5, 6)
-    np.testing.assert_allclose(measures.share(maps, inside), [0.9], rtol=1e-6)
-    np.testing.assert_allclose(measures.share(maps, outline), [0.4], rtol=1e-6)
-    assert torch.isnan(measures.share(torch.zeros(1, 5, 6), inside)).all()
+    np.testing.assert_allclose(scores.share(maps, inside), [0.9], rtol=1e-6)
+    np.testing.assert_allclose(scores.share(maps, outline), [0.4], rtol=1e-6)
+    assert torch.isnan(scores.share(torch.zeros(1, 5, 6), inside)).all()
 
 
 def test_edges_are_where_the_colour_changes() -> None:
     x = torch.full((1, 3, 16, 16), 0.2)
     x[:, 0, :, 8:] = 0.8
-    found = measures.edges(x)
+    found = scores.edges(x)
     assert found[0].argmax(dim=1).unique().tolist() in ([7], [8])
     np.testing.assert_allclose(found[0, :, :3], 0, atol=1e-6)
-    turned = measures.edges(x.mT)
+    turned = scores.edges(x.mT)
     np.testing.assert_allclose(turned, found.mT, atol=1e-6)
 
 
@@ -134,10 +134,10 @@ def _part(variant: str, measure: str, ids: list[int]) -> Measured:
 
 def test_the_table_gives_back_what_was_written(tmp_path: Path) -> None:
     parts = [_part("clean", "gini", [3, 1]), _part("clean", "ssim", [1]), _part("dim", "gini", [7])]
-    table.write(parts, tmp_path / "a.parquet")
-    table.write(parts, tmp_path / "b.parquet")
+    measured.write(parts, tmp_path / "a.parquet")
+    measured.write(parts, tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-    back = table.read(tmp_path / "a.parquet")
+    back = measured.read(tmp_path / "a.parquet")
     assert [part.key for part in back] == [part.key for part in parts]
     for part, expected in zip(back, parts, strict=True):
         np.testing.assert_array_equal(part.ids, expected.ids)
@@ -146,7 +146,7 @@ def test_the_table_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_parts_of_one_measure_are_joined_in_order() -> None:
     parts = [_part("clean", "gini", [3, 1]), _part("dim", "gini", [2]), _part("clean", "gini", [5])]
-    first, second = table.joined(parts)
+    first, second = measured.joined(parts)
     assert (first.variant, first.ids.tolist()) == ("clean", [3, 1, 5])
     assert (second.variant, second.values.tolist()) == ("dim", [0.25])
 
@@ -157,7 +157,7 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"measures\.parquet: not a table of measures; its columns are id"
     ):
-        table.read(file)
+        measured.read(file)
     file.write_text("no Parquet")
     with pytest.raises(UserError, match=r"measures\.parquet: not a readable Parquet file"):
-        table.read(file)
+        measured.read(file)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atcore.schedules import SCHEDULES
+from atcore.networks.schedules import SCHEDULES
 
 
 @pytest.mark.parametrize(

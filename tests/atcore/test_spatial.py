@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from atcore.attacks import PGD, Spatial
-from atcore.attacks.spatial import roughness, warp
-from atcore.errors import UserError
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial, roughness, warp
+from atcore.base.errors import UserError
 
 IMAGE = torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5], [0.6, 0.7, 1.0]]).view(1, 1, 3, 3)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from atcore.images import table as tables
 from atcore.images.table import ImageTable, concatenate
 

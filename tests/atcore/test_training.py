@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import Tensor, nn
 
-from atcore.attacks import PGD, Linf
-from atcore.errors import UserError
-from atcore.losses import CrossEntropy, Trades
-from atcore.models import weights_to_bytes
-from atcore.pixels import to_pixels
-from atcore.training import (
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import Linf
+from atcore.base.errors import UserError
+from atcore.images.pixels import to_pixels
+from atcore.networks.models import weights_to_bytes
+from atcore.training.losses import CrossEntropy, Trades
+from atcore.training.run import (
     Progress,
     Split,
     Training,

@@ -19,18 +19,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.base.rng import numpy_rng
 from atcore.images import shapes
 from atcore.images.table import ImageTable, concatenate
-from atcore.probe import independent
-from atcore.rng import numpy_rng
-from atcore.variants import KINDS, edges
+from atcore.quality.probe import independent
+from atcore.stylizing.styles import crop
+from atcore.stylizing.styles import pictures as pictures_of
+from atcore.variants import edges
 from atcore.variants.filtered import transfer
+from atcore.variants.kinds import KINDS
 from atcore.variants.patch_shuffled import permutation, shuffle
 from atcore.variants.saturated import lookup
-from atcore.variants.styles import crop
-from atcore.variants.styles import pictures as pictures_of
-from atcore.variants.transfer import Styling
+from atcore.variants.styling import Styling
 
 SHAPES = shapes_table(40)
 LEVELS = {

@@ -13,11 +13,18 @@ import torch.multiprocessing
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import Tensor
 
-from atcore.attacks import PGD, Linf
-from atcore.losses import Trades
-from atcore.models import weights_to_bytes
-from atcore.training import Training, TrainingDivergedError, TrainingSpec, train, trained_weights
-from atcore.workers import Workers
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import Linf
+from atcore.networks.models import weights_to_bytes
+from atcore.training.losses import Trades
+from atcore.training.run import (
+    Training,
+    TrainingDivergedError,
+    TrainingSpec,
+    train,
+    trained_weights,
+)
+from atcore.training.workers import Workers
 
 TABLE = shapes_table(77)
 TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 50))), split_of(TABLE.rows(slice(50, 77)))

@@ -1,4 +1,4 @@
-"""`python -m tasks.local_cluster COMMAND`: one cluster while the command runs, none after it."""
+"""`python -m tasks.cluster.local COMMAND`: one cluster while the command runs, none after it."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import psutil
 import pytest
 from pipeline_workspace import NO_CLUSTER, Finished, Running, Workspace, wait_until
 
-LAUNCHER = ("python", "-m", "tasks.local_cluster")
+LAUNCHER = ("python", "-m", "tasks.cluster.local")
 SHOW = "echo address=$RAY_ADDRESS mode=$RAY_AUTH_MODE"
 ADDRESS = r"address=127\.0\.0\.1:\d+ mode=token\n"
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from atcore.images import shapes, table
 from tasks import prepare
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from atcore.images.decode import decode
-from atcore.images.sources import FORMATS, Source, load
-from atcore.images.sources.tiny_imagenet import ARCHIVE
+from atcore.sources.entries import Source
+from atcore.sources.formats import FORMATS, load
+from atcore.sources.tiny_imagenet import ARCHIVE
 
 
 def read_all(source: Source, split: str) -> list[bytes]:

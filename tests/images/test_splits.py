@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
-from atcore.images.splits import Amount, Chosen, choose
+from atcore.base.errors import UserError
+from atcore.sources.splits import Amount, Chosen, choose
 
 Labels = NDArray[np.int32]
 CLASSES = ("a", "b", "c")

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from tasks.local_cluster import local_cluster
+from tasks.cluster.local import local_cluster
 
 Found = TypeVar("Found")
 

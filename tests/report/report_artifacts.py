@@ -10,13 +10,13 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from atcore import predictions
-from atcore.estimates import Estimate
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
-from atcore.quality import Probe, Quality
-from atcore.salience import table
-from atcore.salience.table import Measured
-from tasks import paths
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
+from atcore.quality.results import Probe, Quality
+from atcore.salience import measured
+from atcore.salience.measured import Measured
+from atcore.statistics.estimates import Estimate
+from tasks.workspace import paths
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 40
@@ -123,7 +123,7 @@ def write_measures(method: str, seed: int, rows: list[tuple[str, float]]) -> Non
         *(part(*row, "gradient", "gini", 0.5) for row in rows),
         *(part(*row, "gradient", "rank_correlation", 0.75) for row in rows[1:]),
     ]
-    table.write(parts, paths.salience_measures("shapes", method, seed))
+    measured.write(parts, paths.salience_measures("shapes", method, seed))
 
 
 def _write_method(method: str, seed: int) -> None:

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from atcore.predictions import CLEAN, Predictions
+from atcore.evaluation.predictions import CLEAN, Predictions
 from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, claims_of
 from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
 from atcore.report.pictures import shape_bias_of_classes
 from atcore.report.records import Results
 from atcore.report.sentences import findings, headline, notes, verdicts
 from atcore.report.summary import means, summarise, summarise_salience
-from atcore.salience.table import Measured
+from atcore.salience.measured import Measured
 
 IMAGES = 60
 _KINDS = {

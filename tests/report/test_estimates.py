@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atcore.estimates import calibration_error, error_consistency, mean, mean_confidence
-from atcore.predictions import CLEAN, Predictions
+from atcore.evaluation.predictions import CLEAN, Predictions
+from atcore.statistics.estimates import calibration_error, error_consistency, mean, mean_confidence
 
 
 def answers(right: list[int], top1: list[float] | None = None) -> Predictions:

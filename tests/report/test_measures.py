@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from atcore.measures import (
+from atcore.evaluation.predictions import CLEAN, Predictions
+from atcore.measures.accuracy import (
     Outcomes,
     Proportion,
     accuracy,
@@ -20,7 +21,6 @@ from atcore.measures import (
     texture_rate,
     top3_accuracy,
 )
-from atcore.predictions import CLEAN, Predictions
 
 Measure = Callable[[Predictions], Proportion | None]
 

@@ -17,11 +17,12 @@ from report_artifacts import (
     write_params,
 )
 
-from atcore import predictions
-from atcore.errors import UserError
-from atcore.predictions import CLEAN
+from atcore.base.errors import UserError
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import CLEAN
 from atcore.report.records import Record, loads
-from tasks import paths, report
+from tasks import report
+from tasks.workspace import paths
 
 
 def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:

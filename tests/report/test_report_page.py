@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from report_artifacts import CLASSES, COUNTS, NAUGHTY, Page, parts_of
 
-from atcore import predictions
-from atcore.predictions import ATTACKS
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import ATTACKS
 from atcore.report import labels
 from atcore.report.records import middle
-from tasks import paths, report
+from tasks import report
+from tasks.workspace import paths
 
 
 @pytest.fixture(scope="module")

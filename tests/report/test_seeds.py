@@ -11,8 +11,8 @@ from report_artifacts import NAUGHTY, Page
 
 from atcore.report.records import Record, Results, loads
 from atcore.report.summary import means
-from atcore.seeds import spread
-from tasks import show
+from atcore.statistics.seeds import spread
+from tasks.tools import show
 
 
 def test_spread_by_hand() -> None:

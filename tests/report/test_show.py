@@ -1,4 +1,4 @@
-"""`python -m tasks.show`."""
+"""`python -m tasks.tools.show`."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from report_artifacts import NAUGHTY, ROOT
 
-from atcore.errors import UserError
-from tasks import show
+from atcore.base.errors import UserError
+from tasks.tools import show
 
 
 def test_show_prints_the_table_of_the_last_report(
@@ -35,7 +35,7 @@ def test_show_without_a_report() -> None:
 
 def test_show_imports_nothing_heavy() -> None:
     heavy = {"matplotlib", "torch", "pyarrow", "numpy", "ray", "jinja2"}
-    code = f"import sys, tasks.show; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, tasks.tools.show; print(sorted({heavy} & set(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment

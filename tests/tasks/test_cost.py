@@ -14,23 +14,23 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from atcore.architecture import ModelSpec
-from atcore.attacks import PGD
-from atcore.encoder import Encoder
-from atcore.evaluation import predict
-from atcore.folding import FoldedTwin
+from atcore.attacks.pgd import PGD
+from atcore.evaluation.asking import predict
 from atcore.images.table import ImageTable
-from atcore.models import build
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import FoldedTwin
+from atcore.networks.models import build
 from atcore.salience.explain import explain
 from atcore.salience.maps import MapSettings
 from atcore.salience.rows import Row
-from atcore.training import Split, Training
+from atcore.stylizing.encoder import Encoder
+from atcore.training.run import Split, Training
 from flows import paper
 from tasks.attacks import evaluation_attack
-from tasks.cost import Counts, stages
-from tasks.measure import Seconds
+from tasks.cost.model import Counts, stages
+from tasks.cost.passes import Passes, evaluation_passes, salience_passes, training_passes
+from tasks.cost.timing import Seconds
 from tasks.params import Params, load
-from tasks.passes import Passes, evaluation_passes, salience_passes, training_passes
 from tasks.train import training_spec
 
 PROJECT = Path(__file__).parents[2]

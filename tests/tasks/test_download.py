@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from pipeline_workspace import wait_until
 
-from atcore.errors import UserError
-from tasks.download import ARCHIVES, Archive, download, main
+from atcore.base.errors import UserError
+from tasks.tools.download import ARCHIVES, Archive, download, main
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
 HALF = len(DATA) // 2
@@ -117,7 +117,9 @@ def test_an_archive_is_fetched_once(site: Site, tmp_path: Path) -> None:
 
 
 def start(site: Site, folder: Path) -> subprocess.Popen[bytes]:
-    code = "import sys; from pathlib import Path; from tasks.download import Archive, download; "
+    code = (
+        "import sys; from pathlib import Path; from tasks.tools.download import Archive, download; "
+    )
     code += "download(Archive(*sys.argv[1:3], int(sys.argv[3]), 2, {}), Path(sys.argv[4]))"
     archive = site.archive()
     arguments = [archive.url, archive.md5, str(archive.size), str(folder)]

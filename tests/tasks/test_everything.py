@@ -8,27 +8,27 @@ import numpy as np
 import pytest
 import torch
 
-from atcore.adain import Stylizer
-from atcore.architecture import ModelSpec
-from atcore.encoder import Encoder
-from atcore.evaluation import load_folded, predict
+from atcore.evaluation.asking import load_folded, predict
+from atcore.evaluation.predictions import ATTACKS, CLEAN
 from atcore.images.decode import decode_shard
-from atcore.images.sources import load as load_source
-from atcore.images.splits import choose
+from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
-from atcore.models import weights_to_bytes
-from atcore.outlines import edge_agreement
-from atcore.pixels import channel_statistics
-from atcore.predictions import ATTACKS, CLEAN
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import weights_to_bytes
+from atcore.networks.vgg import CONVOLUTIONS
+from atcore.quality.outlines import edge_agreement
 from atcore.report.summary import summarise
 from atcore.salience.explain import explain, untrained_network
 from atcore.salience.maps import MapSettings
 from atcore.salience.rows import Row
-from atcore.training import Split, train, trained_weights
-from atcore.variants import KINDS
-from atcore.variants.adain import Adain
-from atcore.variants.transfer import UNTRAINED, Styling
-from atcore.vgg import CONVOLUTIONS
+from atcore.sources.formats import load as load_source
+from atcore.sources.splits import choose
+from atcore.stylizing.adain import Stylizer
+from atcore.stylizing.encoder import Encoder
+from atcore.stylizing.transfer import Adain
+from atcore.training.run import Split, train, trained_weights
+from atcore.variants.kinds import KINDS
+from atcore.variants.styling import UNTRAINED, Styling
 from tasks.attacks import evaluation_attack
 from tasks.params import Robustness, load
 from tasks.train import training_spec

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from atcore.attacks import L2, PGD, Linf, Spatial
-from atcore.errors import UserError
-from atcore.losses import CrossEntropy, Loss, Trades
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import L2, Linf
+from atcore.base.errors import UserError
+from atcore.training.losses import CrossEntropy, Loss, Trades
 from tasks.attacks import evaluation_attack, training_attack, validation_attack
 from tasks.params import Robustness, load
 from tasks.train import loss, pretrained

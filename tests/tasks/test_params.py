@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from tasks.params import Params, Stylized, load, seed
 
 OWN = Path(__file__).parents[2] / "params.yaml"

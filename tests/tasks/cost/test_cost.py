@@ -33,7 +33,7 @@ from tasks.cost.timing import Seconds
 from tasks.params import Params, load
 from tasks.train import training_spec
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 SETTINGS = load(PROJECT / "params.yaml")
 CLASSES = ("a", "b", "c")
 

@@ -23,7 +23,7 @@ from tasks.tools.download import ARCHIVES, Archive, download, main
 DATA = np.random.default_rng(0).bytes(3_000_000)
 HALF = len(DATA) // 2
 NAME = "images.tar.gz"
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 @dataclass

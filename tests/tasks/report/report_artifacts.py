@@ -18,7 +18,7 @@ from atcore.salience.measured import Measured
 from atcore.statistics.estimates import Estimate
 from tasks.workspace import paths
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 IMAGES = 40
 ATTACKED = 20  # by AutoAttack
 # Markup in names has to arrive in the page as text; the $ must not start a formula in a figure.

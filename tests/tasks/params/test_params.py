@@ -12,7 +12,7 @@ import yaml
 from atcore.base.errors import UserError
 from tasks.params import Params, Stylized, load, seed
 
-OWN = Path(__file__).parents[2] / "params.yaml"
+OWN = Path(__file__).parents[3] / "params.yaml"
 GONE = object()  # as a value: leave the key out
 
 

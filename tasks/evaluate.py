@@ -8,9 +8,9 @@ import numpy as np
 
 from atcore.base.errors import UserError
 from atcore.evaluation import predictions
-from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
 from atcore.images import table
-from atcore.images.table import ImageTable
+from atcore.images.table import CLEAN, ImageTable
 from tasks import params
 from tasks.cluster import pool
 from tasks.console import command
@@ -31,7 +31,8 @@ def _predict(job: Job, network: Trained, seed: int) -> Predictions:
     from atcore.attacks.auto_attack import AutoAttack  # noqa: PLC0415
     from atcore.attacks.pgd import PGD  # noqa: PLC0415
     from atcore.attacks.threats import L2, Linf  # noqa: PLC0415
-    from atcore.evaluation.asking import load_folded, predict  # noqa: PLC0415
+    from atcore.evaluation.asking import predict  # noqa: PLC0415
+    from atcore.networks.folding import load_folded  # noqa: PLC0415
     from tasks.attacks import evaluation_attack  # noqa: PLC0415
 
     # One thread: tasks share the cores, and sums must not depend on how many there are.

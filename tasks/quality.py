@@ -13,9 +13,9 @@ from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
 from atcore.quality.outlines import edge_agreement
 from atcore.quality.results import Probe, Quality
-from atcore.report.records import middle
 from atcore.statistics.estimates import Estimate
-from atcore.variants.kinds import KINDS
+from atcore.statistics.levels import middle
+from atcore.variants.kinds import vary
 from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
@@ -35,7 +35,7 @@ def _images(
     from atcore.quality.probe import independent  # noqa: PLC0415
 
     drawn = independent(ids, seed)
-    return KINDS[kind].apply(drawn, level, drawn, seed, styling)
+    return vary(kind, drawn, level, drawn, seed, styling)
 
 
 def _accuracy(cue: str, images: ImageTable, epochs: int, seed: int) -> Estimate:

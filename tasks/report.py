@@ -13,6 +13,7 @@ from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.images.table import CLEAN
 from atcore.quality.results import Quality
 from atcore.report import page, pictures
 from atcore.report.claims import Claim, claims_json, claims_of
@@ -88,7 +89,7 @@ def _salience(settings: Params, dataset: str, method: str) -> list[list[Measured
 def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
     """Kind of every variant and attack in the results, in their order."""
     kinds = {}
-    for name in dict.fromkeys(r.variant for r in records if r.variant != predictions.CLEAN):
+    for name in dict.fromkeys(r.variant for r in records if r.variant != CLEAN):
         if name in (*ATTACKS.values(), *AUTO_ATTACKS.values()):
             kinds[name] = name
         elif name in settings.run.all_variants:

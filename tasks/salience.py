@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from atcore.base.files import replacing
-from atcore.evaluation.predictions import CLEAN
 from atcore.images import table
-from atcore.images.table import ImageTable
+from atcore.images.table import CLEAN, ImageTable
 from atcore.salience.measured import joined
 from atcore.salience.measured import write as write_measures
 from atcore.salience.rows import Explained, Row
@@ -42,7 +41,7 @@ def _explain(
     # Here, as the process that only hands out the jobs starts in a third of the time without torch.
     import torch  # noqa: PLC0415
 
-    from atcore.evaluation.asking import load_folded  # noqa: PLC0415
+    from atcore.networks.folding import load_folded  # noqa: PLC0415
     from atcore.salience.explain import explain, untrained_network  # noqa: PLC0415
     from atcore.salience.maps import MapSettings  # noqa: PLC0415
 

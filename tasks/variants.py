@@ -7,7 +7,7 @@ from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import vary
 from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
@@ -26,7 +26,7 @@ def _transform(
     styling: Styling,
 ) -> ImageTable:
     level, shard = item
-    return KINDS[kind].apply(shard, level, pool, seed, styling)
+    return vary(kind, shard, level, pool, seed, styling)
 
 
 def main(dataset: str, variant: str) -> None:

@@ -1,33 +1,15 @@
 """What a trained network answers, on clean images, on variants and under attack."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from atcore.attacks.auto_attack import AutoAttack
 from atcore.attacks.pgd import PGD
-from atcore.base.rng import numpy_rng, stream_key
+from atcore.base.rng import start_noise, stream_key
 from atcore.evaluation.predictions import TOP, Predictions
 from atcore.images.pixels import to_pixels
 from atcore.images.table import ImageTable
-from atcore.networks.architecture import ModelSpec
-from atcore.networks.folding import FoldedTwin
-from atcore.networks.models import load
-
-
-@lru_cache(maxsize=2)
-def load_folded(spec: ModelSpec, weights: bytes, device: str) -> nn.Module:
-    """A trained network for inference and attacks; the last two asked for stay loaded."""
-    return FoldedTwin(load(spec, weights, device)).module
-
-
-def start_noise(shape: tuple[int, ...], ids: NDArray[np.int64], purpose: str, seed: int) -> Tensor:
-    """Standard normal noise, float32 N x `shape`: row i a function of (seed, purpose, ids[i])."""
-    noise = [numpy_rng(seed, purpose, int(i)).standard_normal(shape, np.float32) for i in ids]
-    return torch.from_numpy(np.stack(noise))
 
 
 def predict(
@@ -56,8 +38,8 @@ def predict(
             x = attack.perturb(model, x, y, stream_key(seed, purpose, int(table.ids[0])) % 2**63)
         else:
             shape = tuple(attack.threat.zero(x).shape[1:])
-            noise = start_noise(shape, table.ids, purpose, seed).to(device)
-            x = attack.until_fooled(model, x, y, noise)
+            noise = torch.from_numpy(start_noise(shape, table.ids, purpose, seed))
+            x = attack.until_fooled(model, x, y, noise.to(device))
     with torch.no_grad():
         probabilities = model(x).softmax(dim=1)
     top = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)

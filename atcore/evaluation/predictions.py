@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from atcore.base import parquet
 from atcore.base.errors import UserError
 
-CLEAN = "clean"
 ATTACKS = {"linf": "pgd_linf", "l2": "pgd_l2", "spatial": "pgd_spatial"}
 AUTO_ATTACKS = {"linf": "auto_attack_linf", "l2": "auto_attack_l2"}
 TOP = 3

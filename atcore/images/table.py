@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from atcore.base import parquet
 from atcore.base.errors import UserError
 
+# What images are called that no variant has changed.
+CLEAN = "clean"
+
 _METADATA = b"atcnn"
 _ROW_GROUP = 4096
 

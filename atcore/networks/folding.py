@@ -6,9 +6,13 @@ traffic, which is what the attack's forward and backward passes are bound by.
 """
 
 import copy
+from functools import lru_cache
 
 import torch
 from torch import Tensor, fx, nn
+
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import load
 
 
 def _is_normalised(node: fx.Node, live: dict[str, nn.Module]) -> bool:
@@ -69,3 +73,9 @@ class FoldedTwin:
             twin.bias.copy_(bn.bias + scale * shift)
         for source, target in self._copied:
             target.copy_(source)
+
+
+@lru_cache(maxsize=2)
+def load_folded(spec: ModelSpec, weights: bytes, device: str) -> nn.Module:
+    """A trained network for inference and attacks; the last two asked for stay loaded."""
+    return FoldedTwin(load(spec, weights, device)).module

@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.images.filters import gaussian
+from atcore.images.filters import gaussian, sobel
 from atcore.statistics.estimates import Estimate, mean
-from atcore.variants.edges import sobel
 
 # Sigma of the blur before the gradient, in pixels of a 32 px image, which takes grain away.
 _SIGMA = 1.0

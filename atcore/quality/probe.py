@@ -13,9 +13,9 @@ from atcore.base.rng import numpy_rng
 from atcore.images import shapes
 from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
-from atcore.measures.accuracy import Proportion
 from atcore.networks.architecture import ModelSpec
 from atcore.statistics.estimates import Estimate
+from atcore.statistics.proportions import Proportion
 from atcore.training.run import Split, TrainingSpec, train
 
 # Share of the images that the network does not see in training.
@@ -80,5 +80,5 @@ def accuracy(
     model = ModelSpec("small", shapes.CLASSES, images.shape[1], mean, std)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     *_, last = train(spec, model, training, validation, device=device)
-    right = Proportion(round(last.history[-1].validation_accuracy * held_out), held_out)
-    return Estimate(right.value, *right.interval, held_out)
+    right = round(last.history[-1].validation_accuracy * held_out)
+    return Proportion(right, held_out).estimate

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from atcore.evaluation.predictions import CLEAN
+from atcore.images.table import CLEAN
 from atcore.report import labels
 from atcore.report.inputs import Network
 from atcore.report.records import Record, Results

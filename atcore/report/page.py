@@ -8,14 +8,15 @@ from pathlib import Path
 
 import jinja2
 
-from atcore.evaluation.predictions import CLEAN
+from atcore.images.table import CLEAN
 from atcore.report import labels, sentences
 from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks
 from atcore.report.inputs import Dataset
 from atcore.report.kept import Kept
 from atcore.report.pictures import Picture
-from atcore.report.records import Record, middle
+from atcore.report.records import Record
+from atcore.statistics.levels import middle
 
 _FOLDER = Path(__file__).parent
 _UNDER_ATTACK = "Under attack"

@@ -59,12 +59,6 @@ def loads(text: str) -> list[Record]:
     return [Record(**fields) for fields in json.loads(text)]
 
 
-def middle(levels: Iterable[float]) -> float:
-    """The level that stands for a variant where there is room for one: neither best nor worst."""
-    ordered = sorted(set(levels))
-    return ordered[len(ordered) // 2]
-
-
 @dataclass(frozen=True)
 class Results:
     """The records of one dataset, by what they measure."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from atcore.evaluation.predictions import CLEAN
+from atcore.images.table import CLEAN
 from atcore.report import labels
 from atcore.report.claims import (
     DESTROYS,
@@ -16,8 +16,9 @@ from atcore.report.claims import (
     guessing,
 )
 from atcore.report.inputs import Dataset, Network, Training
-from atcore.report.records import Results, middle
+from atcore.report.records import Results
 from atcore.salience.measured import UNIFORM
+from atcore.statistics.levels import middle
 
 # So many of the unreadable images are named on the page; dataset.json names all.
 _NAMED = 3

@@ -7,26 +7,17 @@ from dataclasses import asdict, replace
 from itertools import combinations
 
 from atcore.base.errors import UserError
-from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
-from atcore.measures.accuracy import (
-    Proportion,
-    accuracy,
-    accuracy_on_correct,
-    shape_bias,
-    shape_rate,
-    texture_rate,
-    top3_accuracy,
-)
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.images.table import CLEAN
+from atcore.measures.accuracy import accuracy, accuracy_on_correct, top3_accuracy
+from atcore.measures.confidence import calibration_error, error_consistency, mean_confidence
+from atcore.measures.conflicts import shape_bias, shape_rate, texture_rate
 from atcore.report import labels
-from atcore.report.records import Record, Results, middle
+from atcore.report.records import Record, Results
 from atcore.salience.measured import Measured
-from atcore.statistics.estimates import (
-    Estimate,
-    calibration_error,
-    error_consistency,
-    mean,
-    mean_confidence,
-)
+from atcore.statistics.estimates import Estimate, mean
+from atcore.statistics.levels import middle
+from atcore.statistics.proportions import Proportion
 from atcore.statistics.seeds import spread
 
 # What `metrics` calls the robust accuracy under each attack.
@@ -44,13 +35,6 @@ _SIGNED = {
     "salience_ssim",
     "salience_edges",
 }
-
-
-def estimate(proportion: Proportion | None) -> Estimate | None:
-    """A share with its interval, as any other measure."""
-    if proportion is None:
-        return None
-    return Estimate(proportion.value, *proportion.interval, proportion.n)
 
 
 def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion | None]:
@@ -74,7 +58,7 @@ def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion 
 def _measures(part: Predictions, clean: Predictions) -> dict[str, Estimate | None]:
     proportions = _proportions(part, clean).items()
     return {
-        **{measure: estimate(proportion) for measure, proportion in proportions},
+        **{name: None if share is None else share.estimate for name, share in proportions},
         "confidence": mean_confidence(part),
         "calibration_error": calibration_error(part),
     }

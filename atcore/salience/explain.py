@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atcore.base.rng import stream_key
-from atcore.evaluation.asking import load_folded
 from atcore.images import shapes
 from atcore.images.pixels import to_pixels
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import load_folded
 from atcore.networks.models import build, weights_to_bytes
 from atcore.salience import scores
 from atcore.salience.maps import MAPS, MapSettings

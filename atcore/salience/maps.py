@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atcore.evaluation.asking import start_noise
+from atcore.base.rng import start_noise
 from atcore.images.pixels import Channels
 from atcore.networks.models import pooling
 
@@ -58,7 +58,8 @@ def smoothgrad(
         float32 N x H x W, non-negative.
     """
     spread = x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
-    copies = start_noise(tuple(x.shape[1:]), np.arange(samples), "salience/noise", seed)
+    noise_of = start_noise(tuple(x.shape[1:]), np.arange(samples), "salience/noise", seed)
+    copies = torch.from_numpy(noise_of)
     total = torch.zeros_like(x)
     for some in copies.to(x.device).split(max(1, _AT_ONCE // len(x))):
         noisy = x + noise * spread * some[:, None]

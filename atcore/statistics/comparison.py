@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.measures.accuracy import Z_95, Outcomes
 from atcore.statistics.estimates import mean
+from atcore.statistics.outcomes import Outcomes
+from atcore.statistics.proportions import Z_95
 
 # Sizes of differences in the test of real numbers: few enough to enumerate their sums.
 _STEPS = 100

@@ -1,6 +1,6 @@
 """Style transfer as the variants see it: whose texture, and by which way.
 
-`filtered` needs no weights; `Adain` applies a trained stylizer (see `atcore.stylizing.adain`).
+`filtered` needs no weights; `atcore.stylizing.transfer` applies a trained stylizer.
 """
 
 from dataclasses import dataclass

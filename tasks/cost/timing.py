@@ -18,10 +18,10 @@ from PIL import Image
 
 from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import Linf
-from atcore.evaluation.asking import load_folded
 from atcore.images.decode import decode
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import load_folded
 from atcore.networks.models import build, weights_to_bytes
 from atcore.networks.vgg import VGG19
 from atcore.stylizing.adain import Stylizer, working_side
@@ -29,7 +29,7 @@ from atcore.stylizing.decoder import StylizerTraining, StylizingSpec
 from atcore.stylizing.encoder import Encoder, read_encoder
 from atcore.stylizing.transfer import Adain
 from atcore.training.run import Part, Training, TrainingSpec
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
 from tasks import params
 from tasks.cluster import pool
@@ -188,7 +188,7 @@ def _measure(
 
     def transform(variant: _Variant) -> None:
         styling = UNTRAINED if variant.stylizer is None else stylings[variant.stylizer]
-        KINDS[variant.kind].apply(table, variant.level, table, 0, styling)
+        vary(variant.kind, table, variant.level, table, 0, styling)
 
     return Seconds(
         training=training,

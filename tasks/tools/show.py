@@ -10,7 +10,8 @@ from rich.text import Text
 
 from atcore.base.errors import UserError
 from atcore.report import labels
-from atcore.report.records import Record, Results, loads, middle
+from atcore.report.records import Record, Results, loads
+from atcore.statistics.levels import middle
 from tasks.console import command
 from tasks.workspace import paths
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from atcore.evaluation.asking import load_folded, predict
-from atcore.evaluation.predictions import ATTACKS, CLEAN
+from atcore.evaluation.asking import predict
+from atcore.evaluation.predictions import ATTACKS
 from atcore.images.decode import decode_shard
 from atcore.images.pixels import channel_statistics
-from atcore.images.table import ImageTable
+from atcore.images.table import CLEAN, ImageTable
 from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import load_folded
 from atcore.networks.models import weights_to_bytes
 from atcore.networks.vgg import CONVOLUTIONS
 from atcore.quality.outlines import edge_agreement
@@ -27,7 +28,7 @@ from atcore.stylizing.adain import Stylizer
 from atcore.stylizing.encoder import Encoder
 from atcore.stylizing.transfer import Adain
 from atcore.training.run import Split, train, trained_weights
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
 from tasks.attacks import evaluation_attack
 from tasks.params import Robustness, load
@@ -94,7 +95,8 @@ def variants(images: Images) -> dict[tuple[str, float], ImageTable]:
         untrained = Stylizer(encoder).to_bytes()
     adain = Styling(Adain(untrained, "untrained", size=64), side=64)
     return {
-        (name, level): KINDS[chosen.kind].apply(
+        (name, level): vary(
+            chosen.kind,
             images.test,
             level,
             images.test,

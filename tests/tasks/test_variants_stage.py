@@ -14,7 +14,7 @@ from atcore.base.errors import UserError
 from atcore.images import table
 from atcore.images.table import ImageTable
 from atcore.stylizing.styles import pictures
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import KINDS, vary
 from atcore.variants.styling import Styling
 from tasks import variants
 from tasks.cluster import pool
@@ -67,7 +67,7 @@ def test_styles_are_drawn_or_taken_from_the_folder(
     configure("stylized", styles=folder)
     variants.main("shapes", "stylized")
     styles = None if folder is None else pictures(STYLES, 16)
-    expected = KINDS["stylized"].apply(test_images, 0.6, test_images, 0, Styling(pictures=styles))
+    expected = vary("stylized", test_images, 0.6, test_images, 0, Styling(pictures=styles))
     found = table.read(paths.variant_level("shapes", "stylized", 0.6))
     assert np.array_equal(found.images, expected.images)
 

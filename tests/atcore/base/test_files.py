@@ -105,7 +105,7 @@ def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from atcore.files import replacing
+from atcore.base.files import replacing
 
 with replacing(Path(sys.argv[1])) as temporary:
     target = temporary

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atcore.base.rng import numpy_rng, stream_key
+from atcore.base.rng import numpy_rng, start_noise, stream_key
 from atcore.training.run import torch_rng
 
 integers = st.integers(-(2**70), 2**70)
@@ -98,3 +98,11 @@ def test_drawing_from_a_stream_leaves_the_global_generators_alone() -> None:
     torch.rand(5, generator=torch_rng(1, "p"))
     numpy_rng(1, "p").random(5)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_noise_belongs_to_the_image_not_to_its_place() -> None:
+    together = start_noise((3, 4, 4), np.array([7, 8, 9]), "p", 0)
+    alone = start_noise((3, 4, 4), np.array([9]), "p", 0)
+    assert (together[2] == alone[0]).all()
+    assert (together[0] != together[1]).any()
+    assert (alone != start_noise((3, 4, 4), np.array([9]), "p", 1)).any()

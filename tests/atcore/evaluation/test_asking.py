@@ -7,9 +7,10 @@ import torch
 from atcore.attacks.pgd import PGD
 from atcore.attacks.spatial import Spatial
 from atcore.attacks.threats import Linf
-from atcore.evaluation.asking import load_folded, predict, start_noise
+from atcore.evaluation.asking import predict
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import load_folded
 from atcore.networks.models import build, weights_to_bytes
 
 
@@ -80,11 +81,3 @@ def test_two_classes_leave_the_third_place_empty() -> None:
     assert (part.top3[:, 2] == -1).all()
     assert (part.probabilities[:, 2] == 0).all()
     np.testing.assert_allclose(part.probabilities.sum(1), 1, atol=1e-6)
-
-
-def test_noise_belongs_to_the_image_not_to_its_place() -> None:
-    together = start_noise((3, 4, 4), np.array([7, 8, 9]), "p", 0)
-    alone = start_noise((3, 4, 4), np.array([9]), "p", 0)
-    assert torch.equal(together[2], alone[0])
-    assert not torch.equal(together[0], together[1])
-    assert not torch.equal(alone, start_noise((3, 4, 4), np.array([9]), "p", 1))

@@ -4,23 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
-from atcore.evaluation.predictions import CLEAN, Predictions
-from atcore.measures.accuracy import (
-    Outcomes,
-    Proportion,
-    accuracy,
-    accuracy_on_correct,
-    shape_bias,
-    shape_bias_by_class,
-    shape_rate,
-    slopes,
-    texture_rate,
-    top3_accuracy,
-)
+from atcore.evaluation.predictions import Predictions
+from atcore.images.table import CLEAN
+from atcore.measures.accuracy import accuracy, accuracy_on_correct, top3_accuracy
+from atcore.measures.conflicts import shape_bias, shape_bias_by_class, shape_rate, texture_rate
+from atcore.statistics.proportions import Proportion
 
 Measure = Callable[[Predictions], Proportion | None]
 
@@ -134,82 +123,3 @@ def test_no_shape_bias_where_every_answer_names_neither() -> None:
 @pytest.mark.parametrize("measure", [accuracy, top3_accuracy, shape_bias, shape_rate, texture_rate])
 def test_nothing_has_no_value(measure: Measure) -> None:
     assert measure(EMPTY) is None
-
-
-# From scipy 1.17.1: scipy.stats.binomtest(k, n).proportion_ci(0.95, "wilson").
-@pytest.mark.parametrize(
-    ("successes", "n", "low", "high"),
-    [
-        (0, 10, 0.0, 0.27753279986288926),
-        (1, 10, 0.017876213095072896, 0.4041500267952385),
-        (5, 10, 0.236593090512564, 0.7634069094874361),
-        (10, 10, 0.7224672001371109, 1.0),
-        (998, 1000, 0.9927371921365078, 0.9994513564118792),
-        (1, 1, 0.20654931437723745, 1.0),
-    ],
-)
-def test_interval_is_wilsons(successes: int, n: int, low: float, high: float) -> None:
-    assert Proportion(successes, n).interval == pytest.approx((low, high), abs=1e-12)
-
-
-counts = st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-
-
-@given(counts)
-def test_interval_contains_the_value_and_lies_in_0_1(count: tuple[int, int]) -> None:
-    proportion = Proportion(*count)
-    low, high = proportion.interval
-    assert 0 <= low <= proportion.value <= high <= 1
-    assert low < high
-
-
-@given(counts)
-def test_interval_of_the_complement_is_mirrored(count: tuple[int, int]) -> None:
-    successes, n = count
-    low, high = Proportion(successes, n).interval
-    assert Proportion(n - successes, n).interval == pytest.approx((1 - high, 1 - low), abs=1e-9)
-
-
-@given(counts)
-def test_interval_narrows_with_more_images(count: tuple[int, int]) -> None:
-    successes, n = count
-    low, high = Proportion(successes, n).interval
-    more = Proportion(4 * successes, 4 * n).interval
-    assert more[1] - more[0] < high - low
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 3), (4, 3)])
-def test_impossible_counts_are_refused(successes: int, n: int) -> None:
-    with pytest.raises(ValueError, match="no proportion"):
-        Proportion(successes, n)
-
-
-def test_slopes_by_hand() -> None:
-    # Images 7, 8, 9 at four levels; ranks -1.5, -0.5, 0.5, 1.5, whose squares sum to 5.
-    hits = {7: [1, 1, 1, 0], 8: [1, 0, 1, 0], 9: [0, 0, 1, 1]}
-    found = slopes([level_of({i: h[at] for i, h in hits.items()}) for at in range(4)])
-    assert found.ids.tolist() == [7, 8, 9]
-    assert found.values.tolist() == pytest.approx([-1.5 / 5, -1.0 / 5, 2.0 / 5])
-
-
-def level_of(hits: dict[int, int]) -> Outcomes:
-    return Outcomes(np.array([*hits], np.int64), np.array([*hits.values()], np.bool_))
-
-
-def test_slopes_are_of_the_images_that_count_at_every_level() -> None:
-    found = slopes([level_of({3: 1, 1: 0, 2: 1}), level_of({2: 0, 9: 1, 1: 1})])
-    assert (found.ids.tolist(), found.values.tolist()) == ([1, 2], [1.0, -1.0])
-    assert len(slopes([level_of({1: 1}), level_of({2: 1})]).ids) == 0
-
-
-@given(
-    st.integers(2, 6).flatmap(
-        lambda levels: st.lists(
-            st.lists(st.integers(0, 1), min_size=levels, max_size=levels), min_size=1, max_size=5
-        )
-    )
-)
-def test_slopes_are_those_of_least_squares(hits: list[list[int]]) -> None:
-    found = slopes([level_of(dict(enumerate(at))) for at in zip(*hits, strict=True)])
-    expected = [stats.linregress(range(len(one)), one).slope for one in hits]
-    assert found.values.tolist() == pytest.approx(expected, abs=1e-6)

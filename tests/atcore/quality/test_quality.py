@@ -12,7 +12,7 @@ from atcore.quality.outlines import edge_agreement
 from atcore.quality.probe import accuracy, independent
 from atcore.quality.results import Probe, Quality
 from atcore.statistics.estimates import Estimate
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import vary
 
 SHAPES = shapes_table(40)
 
@@ -48,9 +48,7 @@ def test_edge_agreement_is_the_mean_correlation_of_sobel_edges(factor: int) -> N
 def test_edges_agree_fully_with_their_own_and_hardly_with_those_of_shuffled_patches() -> None:
     same = edge_agreement(SHAPES.images, SHAPES.images)
     inverted = edge_agreement(SHAPES.images, 255 - SHAPES.images)
-    shuffled = edge_agreement(
-        SHAPES.images, KINDS["patch_shuffled"].apply(SHAPES, 4, SHAPES, 0).images
-    )
+    shuffled = edge_agreement(SHAPES.images, vary("patch_shuffled", SHAPES, 4, SHAPES, 0).images)
     assert same is not None
     assert inverted is not None
     assert shuffled is not None

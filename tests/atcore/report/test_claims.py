@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from atcore.evaluation.predictions import CLEAN, Predictions
+from atcore.evaluation.predictions import Predictions
+from atcore.images.table import CLEAN
 from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, claims_of
 from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
 from atcore.report.pictures import shape_bias_of_classes

@@ -9,7 +9,7 @@ import torch
 from atcore_samples import shapes_table, split_of, trained_network, training_spec
 from torch import Tensor, nn
 
-from atcore.evaluation.asking import start_noise
+from atcore.base.rng import start_noise
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.folding import FoldedTwin
@@ -74,7 +74,7 @@ def test_smoothgrad_agrees_with_a_direct_computation(
 ) -> None:
     x, y = images
     samples, noise, seed = 23, 0.15, 4
-    copies = start_noise((3, 32, 32), np.arange(samples), "salience/noise", seed)
+    copies = torch.from_numpy(start_noise((3, 32, 32), np.arange(samples), "salience/noise", seed))
     for i, label in enumerate(y.tolist()):
         total = torch.zeros(3, 32, 32)
         deviation = noise * (x[i].max() - x[i].min())

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from atcore.measures.accuracy import Outcomes
 from atcore.statistics.comparison import Comparison, holm, paired, paired_means, sign_flip_p
+from atcore.statistics.outcomes import Outcomes
 
 
 def outcomes(hits: list[int], ids: list[int] | None = None) -> Outcomes:

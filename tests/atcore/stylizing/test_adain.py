@@ -1,6 +1,7 @@
 """AdaIN by hand, its losses against NumPy, and the training of a tiny decoder."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from atcore.stylizing.decoder import Stylizing, StylizingSpec, train_stylizer, t
 from atcore.stylizing.encoder import Encoder
 from atcore.stylizing.styles import draw, pictures
 from atcore.stylizing.transfer import Adain
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import vary
 from atcore.variants.styling import Styling
 
 WIDTHS = (4, 4, 6, 6, 8, 8, 8, 8, 10)
@@ -221,7 +222,7 @@ def test_what_is_no_stylizer_is_refused(weights: bytes) -> None:
 
 def test_stylized_images_come_from_the_stylizer_in_any_shards(weights: bytes) -> None:
     styling = Styling(transfer=Adain(weights, "here", 40), side=40)
-    apply = KINDS["stylized"].apply
+    apply = partial(vary, "stylized")
     whole = apply(SHAPES, 1.0, SHAPES, 0, styling).images
     parts = [apply(shard, 1.0, SHAPES, 0, styling).images for shard in SHAPES.shards(5)]
     assert np.array_equal(np.concatenate(parts), whole)
@@ -243,7 +244,7 @@ def test_styles_of_a_folder_are_cropped_at_the_side_of_the_stylizer(
     found = pictures(tmp_path, 32)
     transfer = Adain(weights, "here", 32)
     styling = Styling(transfer=transfer, pictures=found, side=32)
-    result = KINDS["stylized"].apply(SHAPES, 0.5, SHAPES, 0, styling).images
+    result = vary("stylized", SHAPES, 0.5, SHAPES, 0, styling).images
     red = np.tile(np.uint8([250, 10, 10]), (len(SHAPES), 32, 32, 1))
     assert np.array_equal(result, transfer(SHAPES.images, red, 0.5))
 
@@ -251,7 +252,7 @@ def test_styles_of_a_folder_are_cropped_at_the_side_of_the_stylizer(
 def test_cue_conflicts_by_a_stylizer_keep_both_labels_also_on_shapes(weights: bytes) -> None:
     transfer = Adain(weights, "here", 32)
     table = SHAPES.rows(slice(0, 6))
-    result = KINDS["cue_conflict"].apply(table, 1.0, SHAPES, 0, Styling(transfer=transfer))
+    result = vary("cue_conflict", table, 1.0, SHAPES, 0, Styling(transfer=transfer))
     assert result.texture_labels is not None
     assert (result.texture_labels != table.labels).all()
     for image, content, label in zip(
@@ -267,4 +268,4 @@ def test_cue_conflicts_by_a_stylizer_need_two_classes(weights: bytes) -> None:
     styling = Styling(transfer=Adain(weights, "here", 32))
     expected = "the test split has a single class; it needs at least 2"
     with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
-        KINDS["cue_conflict"].apply(alone, 1.0, alone, 0, styling)
+        vary("cue_conflict", alone, 1.0, alone, 0, styling)

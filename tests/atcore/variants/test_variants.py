@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from atcore.stylizing.styles import crop
 from atcore.stylizing.styles import pictures as pictures_of
 from atcore.variants import edges
 from atcore.variants.filtered import transfer
-from atcore.variants.kinds import KINDS
+from atcore.variants.kinds import KINDS, vary
 from atcore.variants.patch_shuffled import permutation, shuffle
 from atcore.variants.saturated import lookup
 from atcore.variants.styling import Styling
@@ -80,7 +81,7 @@ def assert_equal_tables(found: ImageTable, expected: ImageTable) -> None:
 @pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
 def test_variant_keeps_rows_labels_and_form(kind: str, table: ImageTable) -> None:
     before = table.images.copy()
-    result = KINDS[kind].apply(table, LEVELS[kind], table, 0)
+    result = vary(kind, table, LEVELS[kind], table, 0)
     assert np.array_equal(table.images, before)
     assert np.array_equal(result.ids, table.ids)
     assert np.array_equal(result.labels, table.labels)
@@ -99,7 +100,7 @@ def test_variant_keeps_rows_labels_and_form(kind: str, table: ImageTable) -> Non
 def test_shards_of_any_size_give_the_images_of_the_whole(
     kind: str, table: ImageTable, size: int, seed: int
 ) -> None:
-    apply, level = KINDS[kind].apply, LEVELS[kind]
+    apply, level = partial(vary, kind), LEVELS[kind]
     whole = apply(table, level, table, seed)
     parts = [apply(shard, level, table, seed) for shard in table.shards(size)]
     assert_equal_tables(concatenate(parts), whole)
@@ -108,14 +109,14 @@ def test_shards_of_any_size_give_the_images_of_the_whole(
 @pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
 def test_order_of_the_rows_does_not_matter(kind: str, table: ImageTable) -> None:
     order = np.random.default_rng(0).permutation(len(table))
-    apply, level = KINDS[kind].apply, LEVELS[kind]
+    apply, level = partial(vary, kind), LEVELS[kind]
     shuffled = apply(table.rows(order), level, table, 3)
     assert_equal_tables(shuffled, apply(table, level, table, 3).rows(order))
 
 
 @pytest.mark.parametrize(("kind", "table"), CASES.values(), ids=CASES.keys())
 def test_seed_decides_what_is_random_and_nothing_else(kind: str, table: ImageTable) -> None:
-    apply, level = KINDS[kind].apply, LEVELS[kind]
+    apply, level = partial(vary, kind), LEVELS[kind]
     first = apply(table, level, table, 0)
     assert_equal_tables(apply(table, level, table, 0), first)
     differs = (apply(table, level, table, 1).images != first.images).any(axis=(1, 2, 3))
@@ -142,7 +143,7 @@ def test_seed_decides_what_is_random_and_nothing_else(kind: str, table: ImageTab
 def test_saturation_by_hand(p: float, expected: dict[int, int]) -> None:
     image = np.array([*expected], dtype=np.uint8).repeat(3).reshape(1, 1, -1, 3)
     one = replace(SHAPES.rows(slice(0, 1)), images=image)
-    result = KINDS["saturated"].apply(one, p, one, 0)
+    result = vary("saturated", one, p, one, 0)
     assert result.images[0, 0, :, 0].tolist() == [*expected.values()]
 
 
@@ -220,7 +221,7 @@ def patches(image: NDArray[np.uint8], k: int) -> list[bytes]:
 
 @pytest.mark.parametrize("k", [2, 4, 8, 16])
 def test_every_image_keeps_its_patches_and_loses_their_order(k: int) -> None:
-    result = KINDS["patch_shuffled"].apply(PHOTOGRAPHS, k, PHOTOGRAPHS, 0)
+    result = vary("patch_shuffled", PHOTOGRAPHS, k, PHOTOGRAPHS, 0)
     for before, after in zip(PHOTOGRAPHS.images, result.images, strict=True):
         assert Counter(patches(after, k)) == Counter(patches(before, k))
         assert patches(after, k) != patches(before, k)
@@ -236,13 +237,13 @@ def test_permutations_are_all_but_the_identity(count: int) -> None:
 
 def test_images_of_one_table_are_shuffled_differently() -> None:
     same = replace(PHOTOGRAPHS, images=np.stack([numbered(16, 16)] * len(PHOTOGRAPHS)))
-    result = KINDS["patch_shuffled"].apply(same, 4, same, 0)
+    result = vary("patch_shuffled", same, 4, same, 0)
     assert len({image.tobytes() for image in result.images}) == len(same)
 
 
 def test_more_patches_than_pixels_are_refused() -> None:
     with pytest.raises(UserError, match=r"^level k = 17 .* 16 px; give k <= 16$"):
-        KINDS["patch_shuffled"].apply(PHOTOGRAPHS, 17, PHOTOGRAPHS, 0)
+        vary("patch_shuffled", PHOTOGRAPHS, 17, PHOTOGRAPHS, 0)
 
 
 # --- brightness, edges, low_pass, high_pass -------------------------------------------------------
@@ -257,7 +258,7 @@ def grey_table(*images: list[list[int]] | NDArray[Any]) -> ImageTable:
 def only_channel(kind: str, level: float, image: list[list[int]] | NDArray[Any]) -> list[list[int]]:
     """What a variant makes of a grey image, which has to stay grey."""
     table = grey_table(image)
-    result = KINDS[kind].apply(table, level, table, 0).images[0]
+    result = vary(kind, table, level, table, 0).images[0]
     assert (result == result[..., :1]).all()
     return result[..., 0].tolist()
 
@@ -350,9 +351,9 @@ def test_blur_before_the_edges_removes_fine_texture() -> None:
 
 
 def test_a_blur_wider_than_the_image_is_refused() -> None:
-    KINDS["edges"].apply(PHOTOGRAPHS, 16, PHOTOGRAPHS, 0)
+    vary("edges", PHOTOGRAPHS, 16, PHOTOGRAPHS, 0)
     with pytest.raises(UserError, match=r"^level sigma = 16.5 .* 16 px; give sigma <= 16$"):
-        KINDS["edges"].apply(PHOTOGRAPHS, 16.5, PHOTOGRAPHS, 0)
+        vary("edges", PHOTOGRAPHS, 16.5, PHOTOGRAPHS, 0)
 
 
 def wave(down: int, across: int) -> NDArray[np.int64]:
@@ -393,7 +394,7 @@ def test_a_sum_of_waves_is_taken_apart() -> None:
 def test_channels_are_filtered_each_for_itself() -> None:
     image = np.stack([wave(0, 2), wave(4, 0), FLAT], axis=-1).astype(np.uint8)
     table = replace(PHOTOGRAPHS.rows(slice(0, 1)), images=image[None])
-    result = KINDS["low_pass"].apply(table, 3, table, 0).images[0]
+    result = vary("low_pass", table, 3, table, 0).images[0]
     assert result.tolist() == np.stack([wave(0, 2), FLAT, FLAT], axis=-1).tolist()
 
 
@@ -419,14 +420,14 @@ def test_all_frequencies_are_the_image_and_none_its_mean(image: NDArray[np.uint8
 @pytest.mark.parametrize(("side", "allowed"), [(15, "9.8"), (16, "11.3"), (32, "22.6")])
 def test_a_radius_beyond_the_corner_is_refused(kind: str, side: int, allowed: str) -> None:
     table = grey_table(np.zeros((side, side)))
-    KINDS[kind].apply(table, float(allowed), table, 0)
+    vary(kind, table, float(allowed), table, 0)
     level = float(allowed) + 0.1
     expected = (
         f"level {level:g} is not allowed for images of {side} x {side} px; "
         f"give a radius of at most {allowed} cycles per image"
     )
     with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
-        KINDS[kind].apply(table, level, table, 0)
+        vary(kind, table, level, table, 0)
 
 
 # --- cue_conflict -------------------------------------------------------------------------------
@@ -434,7 +435,7 @@ def test_a_radius_beyond_the_corner_is_refused(kind: str, side: int, allowed: st
 
 def test_cue_conflict_on_shapes_is_the_same_image_drawn_with_another_texture() -> None:
     table = shapes_table(400, start=4000, seed=3)
-    result = KINDS["cue_conflict"].apply(table, 0.6, table, 0)
+    result = vary("cue_conflict", table, 0.6, table, 0)
     assert result.texture_labels is not None
     assert result.texture_labels.dtype == np.int32
     offsets: Counter[int] = Counter()
@@ -459,7 +460,7 @@ def test_cue_conflict_on_shapes_is_the_same_image_drawn_with_another_texture() -
 def test_cue_conflict_on_other_images_takes_the_texture_of_another_class() -> None:
     pool = photographs(60, seed=1)
     table = pool.rows(slice(0, 20))
-    result = KINDS["cue_conflict"].apply(table, 0.6, pool, 0)
+    result = vary("cue_conflict", table, 0.6, pool, 0)
     assert result.texture_labels is not None
     assert result.texture_labels.dtype == np.int32
     assert (result.texture_labels != table.labels).all()
@@ -476,7 +477,7 @@ def test_cue_conflict_on_other_images_takes_the_texture_of_another_class() -> No
 def test_cue_conflict_needs_two_classes() -> None:
     alone = PHOTOGRAPHS.rows(np.flatnonzero(PHOTOGRAPHS.labels == 0))
     with pytest.raises(UserError, match="it needs at least 2"):
-        KINDS["cue_conflict"].apply(alone, 0.6, alone, 0)
+        vary("cue_conflict", alone, 0.6, alone, 0)
 
 
 # --- stylized -----------------------------------------------------------------------------------
@@ -501,7 +502,7 @@ def test_transfer_gives_the_mean_and_the_spread_of_the_style() -> None:
 
 def test_strength_adds_fine_structure_and_zero_adds_none() -> None:
     def roughness(strength: float) -> float:
-        images = KINDS["stylized"].apply(SHAPES, strength, SHAPES, 0).images.astype(float)
+        images = vary("stylized", SHAPES, strength, SHAPES, 0).images.astype(float)
         return float(np.abs(np.diff(images, axis=2)).mean())
 
     assert roughness(0.0) < 0.7 * roughness(0.3) < 0.9 * roughness(0.6)
@@ -523,7 +524,7 @@ def mean_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 def pictures() -> tuple[ImageTable, ImageTable]:
     """Images of independent shape and texture, and the same ones stylized."""
     table = independent(np.arange(2500), 0)
-    return table, KINDS["stylized"].apply(table, 0.6, table, 0)
+    return table, vary("stylized", table, 0.6, table, 0)
 
 
 def test_stylized_images_keep_their_edges(pictures: tuple[ImageTable, ImageTable]) -> None:
@@ -606,7 +607,7 @@ def test_a_crop_reaches_every_pixel() -> None:
 
 def test_pictures_give_the_images_their_texture_in_any_shards(folder: Path) -> None:
     styles = pictures_of(folder, 16)
-    apply = KINDS["stylized"].apply
+    apply = partial(vary, "stylized")
     styling = Styling(pictures=styles)
     whole = apply(PHOTOGRAPHS, 0.6, PHOTOGRAPHS, 0, styling)
     for position, image_id in enumerate(PHOTOGRAPHS.ids.tolist()):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from atcore.evaluation import predictions
-from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.images.table import CLEAN
 from atcore.quality.results import Probe, Quality
 from atcore.salience import measured
 from atcore.salience.measured import Measured

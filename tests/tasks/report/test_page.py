@@ -8,7 +8,7 @@ from report_artifacts import CLASSES, COUNTS, NAUGHTY, Page, parts_of
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS
 from atcore.report import labels
-from atcore.report.records import middle
+from atcore.statistics.levels import middle
 from tasks import report
 from tasks.workspace import paths
 

@@ -19,7 +19,7 @@ from report_artifacts import (
 
 from atcore.base.errors import UserError
 from atcore.evaluation import predictions
-from atcore.evaluation.predictions import CLEAN
+from atcore.images.table import CLEAN
 from atcore.report.records import Record, loads
 from tasks import report
 from tasks.workspace import paths

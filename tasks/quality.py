@@ -20,8 +20,8 @@ from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
 from tasks.console import command
-from tasks.styling import styling_of
 from tasks.workspace import paths
+from tasks.workspace.styling import styling_of
 
 # Kinds that are to take the texture and to leave the shape.
 _PROBED = ("stylized", "saturated")

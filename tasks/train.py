@@ -28,6 +28,9 @@ import atcore.networks.vgg
 import atcore.training.losses
 import atcore.training.run
 import atcore.training.workers
+from atcore.attacks.norms import threat_model
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import ThreatModel
 from atcore.base.errors import UserError
 from atcore.base.files import write_text
 from atcore.images import table
@@ -39,7 +42,6 @@ from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, 
 from atcore.training.losses import CrossEntropy, Loss, Trades
 from atcore.training.run import Epoch, Progress, Split, TrainingSpec, train, trained_weights
 from tasks import params
-from tasks.attacks import training_attack, validation_attack
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
 from tasks.console import command
@@ -61,6 +63,45 @@ _CODE = (
     atcore.networks.vgg,
     atcore.training.workers,
 )
+
+
+# Madry et al. 2018 choose steps that together are 2.5 times as long as the radius.
+_REACH = 2.5
+# Zhang et al. 2019, algorithm 1.
+_TRADES_START = 0.001
+
+
+def _threat(attack: params.TrainingThreat, image_size: int) -> ThreatModel:
+    """The threat model of a method on images of a side in pixels.
+
+    At equal size per pixel an L2 norm grows with the side, so that a radius which is given at
+    another side is scaled to this one.
+    """
+    eps = attack.eps if attack.at is None else attack.eps * image_size / attack.at
+    return threat_model(attack.norm, eps, attack.smoothness)
+
+
+def training_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
+    """The attack of a method; `steps` is the dataset's number of PGD steps."""
+    attack = method.attack
+    if attack is None:
+        return None
+    threat = _threat(attack, image_size)
+    if isinstance(attack, params.FreeAttack):
+        return PGD(threat=threat, step_size=threat.eps, steps=1, random_start=False)
+    step_size = attack.step_size * threat.eps
+    if isinstance(attack, params.FgsmAttack):
+        return PGD(threat=threat, step_size=step_size, steps=1, random_start=attack.random_start)
+    start = _TRADES_START if isinstance(method.loss, params.TradesLoss) else None
+    return PGD(threat=threat, step_size=step_size, steps=steps, start_deviation=start)
+
+
+def validation_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
+    """PGD in the threat model of a method, to watch its robustness while it trains."""
+    if method.attack is None:
+        return None
+    threat = _threat(method.attack, image_size)
+    return PGD(threat=threat, step_size=_REACH * threat.eps / steps, steps=steps)
 
 
 def loss(method: params.Method) -> Loss:

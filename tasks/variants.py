@@ -12,8 +12,8 @@ from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
 from tasks.console import command
-from tasks.styling import styling_of
 from tasks.workspace import paths
+from tasks.workspace.styling import styling_of
 
 _SHARD = 500
 

@@ -4,7 +4,6 @@ from dataclasses import astuple, dataclass
 
 from atcore.training.losses import Trades
 from atcore.training.run import TrainingSpec
-from tasks.attacks import evaluation_attack
 from tasks.params import Params
 
 
@@ -64,7 +63,7 @@ def evaluation_passes(settings: Params, images: int) -> Passes:
     passes = Passes(forward=1 + len(settings.variant_levels))
     for robustness in settings.evaluate.robustness:
         # One look after the last step, and one for the answer.
-        passes += Passes(attack=evaluation_attack(robustness).steps, forward=2)
+        passes += Passes(attack=robustness.steps, forward=2)
     passes *= images
     for entry in settings.evaluate.auto_attack:
         passes += _AUTO_ATTACK * min(entry.images, images)

@@ -30,7 +30,7 @@ from atcore.stylizing.transfer import Adain
 from atcore.training.run import Split, train, trained_weights
 from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
-from tasks.attacks import evaluation_attack
+from tasks.evaluate import evaluation_attack
 from tasks.params import Robustness, load
 from tasks.train import training_spec
 

@@ -9,9 +9,9 @@ from atcore.attacks.spatial import Spatial
 from atcore.attacks.threats import L2, Linf
 from atcore.base.errors import UserError
 from atcore.training.losses import CrossEntropy, Loss, Trades
-from tasks.attacks import evaluation_attack, training_attack, validation_attack
+from tasks.evaluate import evaluation_attack
 from tasks.params import Robustness, load
-from tasks.train import loss, pretrained
+from tasks.train import loss, pretrained, training_attack, validation_attack
 
 SETTINGS = load(Path(__file__).parents[2] / "params.yaml")
 METHODS = SETTINGS.method

@@ -26,10 +26,10 @@ from atcore.salience.rows import Row
 from atcore.stylizing.encoder import Encoder
 from atcore.training.run import Split, Training
 from flows import paper
-from tasks.attacks import evaluation_attack
 from tasks.cost.model import Counts, stages
 from tasks.cost.passes import Passes, evaluation_passes, salience_passes, training_passes
 from tasks.cost.timing import Seconds
+from tasks.evaluate import evaluation_attack
 from tasks.params import Params, load
 from tasks.train import training_spec
 

@@ -13,14 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import atcore.base.rng
-import atcore.images.pixels
-import atcore.networks.schedules
-import atcore.networks.vgg
-import atcore.stylizing.adain
-import atcore.stylizing.decoder
-import atcore.stylizing.encoder
-import atcore.stylizing.styles
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images import table
@@ -34,17 +26,7 @@ from tasks.cluster.resumable import run_name, states
 from tasks.console import command
 from tasks.console.progress import track
 from tasks.workspace import paths
-
-_CODE = (
-    atcore.stylizing.decoder,
-    atcore.stylizing.adain,
-    atcore.stylizing.encoder,
-    atcore.images.pixels,
-    atcore.base.rng,
-    atcore.networks.schedules,
-    atcore.stylizing.styles,
-    atcore.networks.vgg,
-)
+from tasks.workspace.code import deciding
 
 
 def _train_remotely(
@@ -99,7 +81,8 @@ def main(dataset: str, name: str) -> None:
     spec = stylizing_spec(settings, name)
     weights = [value.numpy().tobytes() for value in encoder.state_dict().values()]
     drawn = None if styles is None else styles.tobytes()
-    saved = paths.CHECKPOINTS / f"{run_name((spec, weights, drawn), [file], _CODE)}.pt"
+    run = run_name((spec, weights, drawn), [file, *deciding("stylizer")])
+    saved = paths.CHECKPOINTS / f"{run}.pt"
     label = f"stylizer {dataset} {name}"
     with pool.connect(), track(label, spec.steps) as advance:
         done = 0

@@ -15,19 +15,6 @@ from pathlib import Path
 
 import torch
 
-import atcore.attacks.pgd
-import atcore.attacks.spatial
-import atcore.attacks.threats
-import atcore.base.rng
-import atcore.images.pixels
-import atcore.networks.folding
-import atcore.networks.models
-import atcore.networks.pretrained
-import atcore.networks.schedules
-import atcore.networks.vgg
-import atcore.training.losses
-import atcore.training.run
-import atcore.training.workers
 from atcore.attacks.norms import threat_model
 from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import ThreatModel
@@ -47,23 +34,7 @@ from tasks.cluster.resumable import run_name, states
 from tasks.console import command
 from tasks.console.progress import track
 from tasks.workspace import paths, trained
-
-_CODE = (
-    atcore.training.run,
-    atcore.attacks.pgd,
-    atcore.attacks.spatial,
-    atcore.attacks.threats,
-    atcore.networks.folding,
-    atcore.training.losses,
-    atcore.networks.models,
-    atcore.images.pixels,
-    atcore.networks.pretrained,
-    atcore.base.rng,
-    atcore.networks.schedules,
-    atcore.networks.vgg,
-    atcore.training.workers,
-)
-
+from tasks.workspace.code import deciding
 
 # Madry et al. 2018 choose steps that together are 2.5 times as long as the radius.
 _REACH = 2.5
@@ -234,7 +205,7 @@ def main(dataset: str, method: str, number: str) -> None:
     if reference is not None:
         target = trained.validation_accuracy(dataset, reference, seed)
         spec = replace(spec, stop_at_accuracy=target)
-    name = run_name((spec, model), files, _CODE)
+    name = run_name((spec, model), [*files, *deciding("train")])
     with pool.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0
 

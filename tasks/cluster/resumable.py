@@ -5,10 +5,8 @@ everything the result depends on.
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 import ray
@@ -32,14 +30,12 @@ class State(Protocol):
 S = TypeVar("S", bound=State)
 
 
-def run_name(settings: object, files: Iterable[Path], code: Iterable[ModuleType]) -> str:
-    """A hash of everything that decides the result: parameters, data, code and torch itself."""
+def run_name(settings: object, files: Iterable[Path]) -> str:
+    """A hash of everything that decides the result: parameters, data and code, and torch itself."""
     key = hashlib.sha256(repr((settings, torch.__version__)).encode())
     for file in files:
         with file.open("rb") as stream:
             key.update(hashlib.file_digest(stream, "sha256").digest())
-    for module in code:
-        key.update(inspect.getsource(module).encode())
     return key.hexdigest()
 
 

@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 # Stages are run by DVC as `python -m tasks.<stage>`; they must find this environment's python.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 
-.PHONY: install repro flow download paper paper-dry test lint types clean
+.PHONY: install repro flow download paper paper-dry test lint types rooms clean
 
 install: $(INSTALLED)
 
@@ -46,6 +46,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# Draws the rooms into docs/architecture.md anew, after the imports between them have changed.
+rooms: install
+	$(BIN)/python -m docs.rooms docs/architecture.md
 
 clean:
 	rm -rf data models curves variants predictions salience reports .checkpoints

@@ -117,6 +117,11 @@ def succeeded(finished: Finished) -> Finished:
     return finished
 
 
+def stale(workspace: "Workspace") -> set[str]:
+    """The stages that DVC would run because of what they read, not counting what that changes."""
+    return set(json.loads(succeeded(workspace.dvc("status", "--json")).output))
+
+
 def the_error(finished: Finished) -> str:
     """The one line that a user's mistake ends in."""
     assert finished.status not in (0, -signal.SIGKILL), finished.output + finished.errors

@@ -12,6 +12,7 @@ from pipeline_workspace import (
     REPRODUCIBLE,
     Pipeline,
     Workspace,
+    stale,
     succeeded,
 )
 
@@ -35,11 +36,6 @@ EVERY_STAGE = {
     "salience_control@shapes-underfit-0",
     "report",
 }
-
-
-def stale(workspace: Workspace) -> set[str]:
-    """The stages that DVC would run because of what they read, not counting what that changes."""
-    return set(json.loads(succeeded(workspace.dvc("status", "--json")).output))
 
 
 def test_the_first_run_computes_every_stage_once(pipeline: Pipeline) -> None:

@@ -1,4 +1,4 @@
-"""dvc.yaml against the code: a stage depends on its module and on the rooms that it imports from."""
+"""dvc.yaml against the code: a stage depends on its module and on the rooms it imports from."""
 
 import ast
 from pathlib import Path

@@ -57,6 +57,11 @@ class _Recipe:
     origin: dict[str, Any]
 
 
+def centre(settings: Dataset) -> int:
+    """Side in pixels that the centre square of every image is resized to."""
+    return settings.resize or settings.image_size
+
+
 def _draw(ids: range, seed: int) -> NDArray[np.uint8]:
     labels = map(shapes.label_of, ids)
     return np.stack(
@@ -93,7 +98,7 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
 
 def _decoded(source: formats.Source, chosen: Chosen, settings: Dataset, split: str) -> _Images:
     # Every step of training crops its images anew.
-    size = settings.centre if split == "train" else settings.image_size
+    size = centre(settings) if split == "train" else settings.image_size
     entries = source.splits[chosen.source]
     names = [entries.names[index] for index in chosen.indices]
     labels = entries.labels[chosen.indices]
@@ -108,7 +113,7 @@ def _decoded(source: formats.Source, chosen: Chosen, settings: Dataset, split: s
             decode_shard,
             islice(shards, wave),
             size,
-            settings.centre,
+            centre(settings),
             total=math.ceil((end - start) / _SHARD),
             label=f"decode {split} images {start + 1} to {end} of {len(names)}",
         )

@@ -49,7 +49,7 @@ def _threat(attack: params.TrainingThreat, image_size: int) -> ThreatModel:
     another side is scaled to this one.
     """
     eps = attack.eps if attack.at is None else attack.eps * image_size / attack.at
-    return threat_model(attack.norm, eps, attack.smoothness)
+    return threat_model(attack.norm, eps, **attack.given("smoothness"))
 
 
 def training_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
@@ -60,11 +60,13 @@ def training_attack(method: params.Method, steps: int, image_size: int) -> PGD |
     threat = _threat(attack, image_size)
     if isinstance(attack, params.FreeAttack):
         return PGD(threat=threat, step_size=threat.eps, steps=1, random_start=False)
-    step_size = attack.step_size * threat.eps
     if isinstance(attack, params.FgsmAttack):
-        return PGD(threat=threat, step_size=step_size, steps=1, random_start=attack.random_start)
-    start = _TRADES_START if isinstance(method.loss, params.TradesLoss) else None
-    return PGD(threat=threat, step_size=step_size, steps=steps, start_deviation=start)
+        step_size = (attack.step_size or 1) * threat.eps
+        start = bool(attack.random_start)
+        return PGD(threat=threat, step_size=step_size, steps=1, random_start=start)
+    deviation = _TRADES_START if isinstance(method.loss, params.TradesLoss) else None
+    step_size = attack.step_size * threat.eps
+    return PGD(threat=threat, step_size=step_size, steps=steps, start_deviation=deviation)
 
 
 def validation_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
@@ -78,13 +80,13 @@ def validation_attack(method: params.Method, steps: int, image_size: int) -> PGD
 def loss(method: params.Method) -> Loss:
     """What a method minimises."""
     if isinstance(method.loss, params.TradesLoss):
-        return Trades(beta=method.loss.beta, label_smoothing=method.label_smoothing)
-    return CrossEntropy(label_smoothing=method.label_smoothing)
+        return Trades(beta=method.loss.beta, **method.given("label_smoothing"))
+    return CrossEntropy(**method.given("label_smoothing"))
 
 
 def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
     """What every network of a dataset starts from, read here: a worker may have no internet."""
-    if settings.dataset[dataset].training.weights == "none":
+    if settings.dataset[dataset].training.weights != "imagenet":
         return None
     try:
         return imagenet()
@@ -110,19 +112,15 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
         weight_decay=chosen.weight_decay,
         attack=training_attack(chosen, data.attack_steps, image_size),
         attack_mode=settings.training.attack_mode,
-        eps_warmup=chosen.eps_warmup,
         validation_attack=validation_attack(chosen, settings.training.validation_steps, image_size),
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
         stop_at_accuracy=None,
         seed=seed,
-        workers=chosen.workers,
         replays=replays,
         loss=loss(chosen),
-        schedule=chosen.schedule,
-        ema=chosen.ema,
-        keep=chosen.keep,
+        **chosen.given("eps_warmup", "schedule", "ema", "keep", "workers"),
     )
 
 

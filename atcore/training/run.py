@@ -91,13 +91,13 @@ class TrainingSpec:
     weight_decay: float
     attack: PGD | None
     attack_mode: str
-    eps_warmup: float
     validation_attack: PGD | None
     augment: str
     precision: str
     threads: int
     stop_at_accuracy: float | None
     seed: int
+    eps_warmup: float = 0.0
     workers: int = 1
     replays: int | None = None
     loss: Loss = field(default_factory=CrossEntropy)

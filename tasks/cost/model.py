@@ -18,6 +18,7 @@ from tasks import params
 from tasks.cluster import pool
 from tasks.cost.passes import evaluation_passes, salience_passes, training_passes
 from tasks.cost.timing import Seconds, measured
+from tasks.prepare import centre
 from tasks.tools.download import ARCHIVES
 from tasks.train import training_spec
 from tasks.workspace import paths
@@ -95,7 +96,7 @@ def stages(
         share: CPUs (or 1 for a GPU) of one stage, over which all but training is spread.
     """
     run, own = settings.run, settings.dataset[dataset]
-    image, large = 3 * own.image_size**2, 3 * own.centre**2
+    image, large = 3 * own.image_size**2, 3 * centre(own) ** 2
     rows = 1 + len(settings.variant_levels)
     prepare = f"prepare@{dataset}"
 

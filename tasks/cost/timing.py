@@ -34,6 +34,7 @@ from atcore.variants.styling import UNTRAINED, Styling
 from tasks import params
 from tasks.cluster import pool
 from tasks.cost.passes import Passes
+from tasks.prepare import centre
 from tasks.stylizer import stylizing_spec
 from tasks.train import training_spec
 
@@ -237,6 +238,6 @@ def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds
     task: Any = ray.remote(num_cpus=pool.cpus(spec.threads), num_gpus=pool.gpus())(_timed)
     with pool.users_mistakes():
         inside, took = ray.get(
-            task.remote(spec, model, settings.evaluate.shard, own.centre, variants, stylizers)
+            task.remote(spec, model, settings.evaluate.shard, centre(own), variants, stylizers)
         )
     return replace(took, start=time.perf_counter() - started - inside)

@@ -23,7 +23,7 @@ def _of_norm(norm: Norm, value: float, given: ValidationInfo) -> float:
 class Threat(Section):
     norm: Norm
     eps: NonNegative
-    smoothness: Annotated[NonNegative, AfterValidator(partial(_of_norm, "spatial"))] = 0.0
+    smoothness: Annotated[NonNegative, AfterValidator(partial(_of_norm, "spatial"))] | None = None
 
 
 class TrainingThreat(Threat):
@@ -32,8 +32,8 @@ class TrainingThreat(Threat):
 
 class FgsmAttack(TrainingThreat):
     kind: Literal["fgsm"]
-    step_size: Positive = 1.0
-    random_start: bool = False
+    step_size: Positive | None = None
+    random_start: bool | None = None
 
 
 class PgdAttack(TrainingThreat):

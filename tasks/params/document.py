@@ -127,7 +127,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _workers_share_a_storage(self) -> Self:
         for name, method in self.method.items():
-            if method.workers > 1 and self.ray.storage is None:
+            if (method.workers or 1) > 1 and self.ray.storage is None:
                 raise MisfitError(
                     f"ray.storage: null is not allowed while method.{name}.workers is "
                     f"{method.workers}; give {_SHARED}"

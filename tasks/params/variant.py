@@ -58,11 +58,11 @@ class Edges(Section):
 class _Transferring(Section):
     levels: Levels[NonNegative]
     # `filtered`, or a name in the catalogue `stylizer`.
-    transfer: str = FILTERED
+    transfer: str | None = None
 
     @model_validator(mode="after")
     def _strengths_are_shares(self) -> Self:
-        if self.transfer != FILTERED and max(self.levels) > 1:
+        if self.transfer not in (None, FILTERED) and max(self.levels) > 1:
             raise MisfitError(
                 f"levels: {max(self.levels):g} is not allowed; a stylizer's strength is 0 to 1"
             )

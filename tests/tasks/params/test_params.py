@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from atcore.base.errors import UserError
 from tasks.params import Params, Stylized, load, seed
+from tasks.params.fields import Section
 
 OWN = Path(__file__).parents[3] / "params.yaml"
 GONE = object()  # as a value: leave the key out
@@ -495,3 +497,17 @@ def test_a_file_that_is_no_text_is_refused(path: Path) -> None:
 
 def test_a_missing_file_is_refused(path: Path) -> None:
     assert message_of(path).startswith("no such file")
+
+
+def sections(of: type[Section] = Section) -> Iterator[type[Section]]:
+    for section in of.__subclasses__():
+        yield section
+        yield from sections(section)
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
+def test_checks_give_no_default_that_could_decide_a_result(section: type[Section]) -> None:
+    # Stages do not depend on the checks (.dvcignore): another default here would change results
+    # that DVC takes for current.
+    for name, key in section.model_fields.items():
+        assert key.is_required() or key.get_default(call_default_factory=True) in (None, []), name

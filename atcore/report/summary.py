@@ -76,15 +76,7 @@ def summarise(dataset: str, method: str, seed: int, parts: Sequence[Predictions]
             f"{dataset}, {method}, seed {seed}: the prediction table has no part {CLEAN!r}"
         )
     return [
-        Record(
-            dataset=dataset,
-            method=method,
-            variant=part.variant,
-            level=part.level,
-            measure=measure,
-            **asdict(found),
-            seed=seed,
-        )
+        Record(dataset, method, part.variant, part.level, measure, **asdict(found), seed=seed)
         for part in parts
         for measure, found in _measures(part, clean).items()
         if found is not None
@@ -116,20 +108,13 @@ def summarise_salience(
     dataset: str, method: str, seed: int, parts: Sequence[Measured]
 ) -> list[Record]:
     """The mean over images of every measure of one network's salience maps, where it has one."""
-    return [
-        Record(
-            dataset=dataset,
-            method=method,
-            variant=part.variant,
-            level=part.level,
-            measure=f"salience_{part.measure}",
-            **asdict(found),
-            seed=seed,
-            map=part.map,
-        )
-        for part in parts
-        if (found := mean(part.values)) is not None
-    ]
+    records = []
+    for part in parts:
+        found = mean(part.values)
+        if found is not None:
+            place = (dataset, method, part.variant, part.level, f"salience_{part.measure}")
+            records.append(Record(*place, **asdict(found), seed=seed, map=part.map))
+    return records
 
 
 def means(records: Iterable[Record]) -> list[Record]:

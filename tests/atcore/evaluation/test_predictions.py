@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import assert_refused
 
-from atcore.base.errors import UserError
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import Predictions
 
@@ -109,16 +109,6 @@ def test_a_folder_that_looks_like_a_partition_does_not_add_columns(tmp_path: Pat
     assert_same(predictions.read(path)[0][0], PARTS[0])
 
 
-def assert_refused(path: Path, *parts: str) -> None:
-    with pytest.raises(UserError) as caught:
-        predictions.read(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    for expected in parts:
-        assert expected in message
-
-
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.999))
 def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
@@ -126,17 +116,19 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     predictions.write(PARTS, CLASSES, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    assert_refused(path, "not a readable Parquet file")
+    assert_refused(predictions.read, path, "not a readable Parquet file")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    assert_refused(tmp_path / "missing.parquet")
+    assert_refused(predictions.read, tmp_path / "missing.parquet")
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.parquet"
     pq.write_table(pa.table({"id": [1], "image": [b""]}), path)
-    assert_refused(path, "not a prediction table; its columns are id int64, image binary")
+    assert_refused(
+        predictions.read, path, "not a prediction table; its columns are id int64, image binary"
+    )
 
 
 def test_a_table_with_a_column_of_another_type_is_refused_naming_it(tmp_path: Path) -> None:
@@ -146,7 +138,7 @@ def test_a_table_with_a_column_of_another_type_is_refused_naming_it(tmp_path: Pa
     labels = table["label"].cast(pa.int64())
     place = table.schema.get_field_index("label")
     pq.write_table(table.set_column(place, "label", labels), path)
-    assert_refused(path, "not a prediction table", "label int64")
+    assert_refused(predictions.read, path, "not a prediction table", "label int64")
 
 
 @pytest.mark.parametrize(
@@ -160,4 +152,4 @@ def test_a_table_without_class_names_is_refused(
     path = tmp_path / "p.parquet"
     predictions.write(PARTS, CLASSES, path)
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
-    assert_refused(path, "class names")
+    assert_refused(predictions.read, path, "class names")

@@ -3,6 +3,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Stages are run by DVC as `python -m tasks.<stage>`; they must find this environment's python.
 IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Set, as images of containers often have it, every process would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install repro flow download paper paper-dry test lint types rooms clean
 
@@ -17,7 +19,7 @@ $(INSTALLED): requirements.lock
 
 repro: install
 	@$(BIN)/python -m tasks.params
-	@$(IN_VENV) python -m tasks.cluster.local dvc repro
+	@$(IN_VENV) python -m tasks.processes.holder python -m tasks.cluster.local dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
 flow: install

@@ -4,6 +4,6 @@
 set -eu
 : "${ATCNN_WORKSPACE:?names the folder in which the worker runs the flow}"
 prefect --no-prompt work-pool create workspace --type process --overwrite
-# One workspace holds one run at a time.
-prefect --no-prompt work-pool set-concurrency-limit workspace 1
+# Set by versions that left the queue of runs to it.
+prefect --no-prompt work-pool clear-concurrency-limit workspace
 prefect --no-prompt deploy --all

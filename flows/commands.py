@@ -3,17 +3,22 @@
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tasks.cluster.tether import tethered
+from tasks.processes.tether import tethered
 
 
 class Commands:
-    """All commands of one flow run, which can be stopped together."""
+    """All commands of one flow run, which can be stopped together.
 
-    def __init__(self) -> None:
+    Args:
+        keep: descriptors that stay open until each command has ended.
+    """
+
+    def __init__(self, keep: Collection[int]) -> None:
+        self._keep = keep
         self._turn = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -31,13 +36,22 @@ class Commands:
         Args:
             env: added to this process's environment.
             on_line: called with each line of its output.
+
+        Raises:
+            StoppedError: all commands are being stopped, this one too.
         """
         with ExitStack() as stack:
             with self._turn:
                 if self._stopped:
                     raise StoppedError
                 process = stack.enter_context(
-                    tethered(command, cwd=cwd, env=os.environ | env, output=subprocess.PIPE)
+                    tethered(
+                        command,
+                        cwd=cwd,
+                        env=os.environ | env,
+                        output=subprocess.PIPE,
+                        keep=self._keep,
+                    )
                 )
                 self._running.add(process)
             try:

@@ -1,8 +1,7 @@
 """`python -m flows.paper DATASET [--dry]`: the paper's comparison, or what it costs.
 
 Downloads the raw images where none are there and runs the flow with the selection that `paper` in
-params.yaml has under this name, as the DVC experiment `paper-DATASET`. params.yaml is afterwards
-what it was before.
+params.yaml has under this name, as the DVC experiment `paper-DATASET`.
 """
 
 import json
@@ -103,13 +102,8 @@ def _compare(name: str, selection: Mapping[str, list[str]]) -> int:
             if status:
                 return status
     overrides = [f"run.{key}=[{','.join(names)}]" for key, names in selection.items()]
-    before = _PARAMS.read_bytes()
     parameters = [f"overrides={json.dumps(overrides)}", f"experiment=paper-{name}"]
-    try:
-        return demo.main([part for value in parameters for part in ("-p", value)])
-    finally:
-        # The flow leaves its overrides there, as stages read the file while they run.
-        _PARAMS.write_bytes(before)
+    return demo.main([part for value in parameters for part in ("-p", value)])
 
 
 def main() -> int:

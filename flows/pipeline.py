@@ -1,5 +1,7 @@
 """The DVC graph as a flow sees it: which stages are stale and why, and how one of them is run.
 
+A run's parameters are its own: DVC reads them instead of `params.yaml`, which nothing changes here.
+
 `dvc repro` as a process costs about a second per stage. Here one process holds the graph for a
 whole run and takes the steps of `dvc repro` itself, through DVC: `begin` restores a stage from the
 cache or clears its outputs, whoever called runs its command, `finish` saves what it wrote. DVC's
@@ -21,6 +23,7 @@ from typing import Any
 import networkx
 from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import DvcException
+from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
@@ -28,14 +31,14 @@ from dvc.rwlock import rwlock
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
+from dvc.utils.flatten import flatten
 from dvc.utils.hydra import apply_overrides
-from dvc.utils.serialize import LOADERS, dump_yaml, load_yaml
+from dvc.utils.serialize import LOADERS, dump_yaml, load_yaml, parse_yaml
+
+from flows import git
+from flows.errors import UserError
 
 PARAMS = "params.yaml"
-
-
-class UserError(Exception):
-    """Something that the user can mend; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,55 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def own_parameters(overrides: Sequence[str], folder: Path) -> Path:
+    """A run's parameters: those of the working directory, changed as by `dvc exp run -S key=value`.
+
+    Args:
+        folder: where their file is written.
+
+    Raises:
+        UserError: a key does not exist or a value cannot be read.
+    """
+    file = folder / PARAMS
+    try:
+        file.write_bytes(Path(PARAMS).read_bytes())
+        if overrides:
+            apply_overrides(file, list(overrides))
+    except FileNotFoundError as error:
+        raise UserError(f"{PARAMS}: no such file; run in the project's folder") from error
+    except DvcException as error:
+        raise UserError(f"overrides: {_one_line(error.__cause__ or error)}") from error
+    return file
+
+
+class _WithParameters(LocalFileSystem):  # type: ignore[misc]  # DVC has no types
+    """The files of this machine, but one file's content in the place of `params.yaml`."""
+
+    def __init__(self, theirs: Path, own: Path) -> None:
+        super().__init__()
+        self._theirs, self._own = str(theirs), str(own)
+
+    def open(self, path: str, mode: str = "r", **options: Any) -> Any:
+        return super().open(self._own if path == self._theirs else path, mode, **options)
+
+
 class Pipeline:
     """The DVC repository of a workspace, for one flow run.
 
     Methods may be called from several threads; they take turns. DVC expects `root` to be the
     working directory.
+
+    Args:
+        parameters: the file that DVC reads instead of `params.yaml`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, parameters: Path) -> None:
         try:
             self._repo = Repo(str(root), _wait_for_lock=True)
         except DvcException as error:
             raise UserError(_one_line(error)) from error
+        self._parameters = parameters
+        self._repo.fs = _WithParameters(Path(self._repo.root_dir, PARAMS), parameters)
         self._turn = threading.RLock()
         # What DVC says of each step is for its own command line.
         logging.getLogger("dvc").setLevel(logging.WARNING)
@@ -104,21 +144,18 @@ class Pipeline:
 
     # --- before a run -----------------------------------------------------------------------------
 
-    def override(self, overrides: Sequence[str]) -> None:
-        """Set parameters as `dvc exp run -S key=value` does.
+    def changed_parameters(self) -> dict[str, tuple[Any, Any]]:
+        """The parameters that differ from the committed file: its value and this run's by key.
 
-        Raises:
-            UserError: a key does not exist or a value cannot be read; nothing is changed.
+        None where there is no value; nothing where no file is committed.
         """
-        with self._locked():
-            file = Path(self._repo.root_dir, PARAMS)
-            before = file.read_bytes()
-            try:
-                apply_overrides(file, list(overrides))
-            except DvcException as error:
-                file.write_bytes(before)
-                cause = error.__cause__ or error
-                raise UserError(f"overrides: {_one_line(cause)}") from error
+        text = git.committed(Path(self._repo.root_dir), PARAMS)
+        if text is None:
+            return {}
+        committed, own = flatten(parse_yaml(text, PARAMS)), flatten(load_yaml(self._parameters))
+        keys = dict.fromkeys([*own, *committed])
+        pairs = {key: (committed.get(key), own.get(key)) for key in keys}
+        return {key: (theirs, ours) for key, (theirs, ours) in pairs.items() if theirs != ours}
 
     def plan(self, targets: Sequence[str], *, force: bool) -> list[Planned]:
         """Stale stages and all that is downstream of them, upstream first.
@@ -155,20 +192,24 @@ class Pipeline:
             return list(planned.values())
 
     @contextmanager
-    def reserved(self, plan: Sequence[Planned]) -> Iterator[None]:
+    def reserved(self, plan: Sequence[Planned], name: str) -> Iterator[None]:
         """Keep other DVC processes away from what the planned stages read and write.
+
+        Args:
+            name: what they are told of who does.
 
         Raises:
             UserError: another DVC process is working on one of these files.
         """
         stages = [self._stages[planned.name] for planned in plan]
         repo = self._repo
+        # Where DVC takes the name for its own locks from, which are then no obstacle.
+        arguments, sys.argv = sys.argv, [name]
         try:
             with rwlock(
                 repo.tmp_dir,
                 repo.fs,
-                # What DVC itself writes for this process: its own locks are then no obstacle.
-                " ".join(sys.argv),
+                name,
                 sorted({dep.fs_path for stage in stages for dep in stage.deps}),
                 sorted({out.fs_path for stage in stages for out in stage.outs}),
                 repo.config["core"].get("hardlink_lock", False),
@@ -176,6 +217,8 @@ class Pipeline:
                 yield
         except DvcException as error:
             raise UserError(_one_line(error)) from error
+        finally:
+            sys.argv = arguments
 
     def pull_run_cache(self) -> None:
         """Fetch from the DVC remote what is known of earlier runs."""
@@ -281,7 +324,10 @@ class Pipeline:
 
     def save_experiment(self, name: str) -> None:
         """Save parameters, metrics and dvc.lock as a DVC experiment, replacing one of this name."""
+        root = Path(self._repo.root_dir)
+        files = {PARAMS: self._parameters, LOCK_FILE: root / LOCK_FILE}
         try:
-            self._repo.experiments.save(name=name, force=True)
-        except DvcException as error:
-            raise UserError(f"experiment: {_one_line(error)}") from error
+            with self._locked():
+                git.save_experiment(root, name, files)
+        except git.GitError as error:
+            raise UserError(f"experiment: {error}") from error

@@ -5,10 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, ParamSpec, cast
 from uuid import UUID
 
-from prefect import Task, flow, get_run_logger, task
+from prefect import Task, flow, get_run_logger, runtime, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -26,14 +27,18 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed
+from prefect.settings import get_current_settings
+from prefect.states import Cancelled, Completed, Failed
 
-from flows import tables
-from flows.commands import Commands
+from flows import git, tables, witness
+from flows.commands import Commands, StoppedError
+from flows.errors import UserError
 from flows.history import History
-from flows.pipeline import PARAMS, Begun, Pipeline, Planned, UserError
+from flows.pipeline import PARAMS, Begun, Pipeline, Planned, own_parameters
+from flows.request import Request
 from flows.schedule import Schedule
 from tasks.cluster.local import local_cluster
+from tasks.processes.holder import PARAMETERS, HeldError, Hold, Holder, held
 
 # What a stage leaves with when it has lost a machine; killed ones (137) may have lost theirs.
 _LOST = (os.EX_TEMPFAIL, 137)
@@ -57,13 +62,15 @@ class _Run:
         pipeline: Pipeline,
         history: History,
         environment: Mapping[str, str],
+        hold: Hold,
         *,
         force: bool,
         pull: bool,
     ) -> None:
         self.pipeline, self.history, self.environment = pipeline, history, environment
         self.force, self.pull = force, pull
-        self.commands = Commands()
+        # The workspace is not free before they have ended.
+        self.commands = Commands(keep=[hold.lock])
 
 
 def _tool(module: str, environment: Mapping[str, str]) -> str:
@@ -140,9 +147,12 @@ def _run_stage(run: _Run, name: str) -> State[Any]:
 
     command, folder, environment = run.pipeline.command(name)
     started = time.monotonic()
-    status = run.commands.run(
-        command, cwd=folder, env={**run.environment, **environment}, on_line=on_line
-    )
+    try:
+        status = run.commands.run(
+            command, cwd=folder, env={**run.environment, **environment}, on_line=on_line
+        )
+    except StoppedError:
+        return Cancelled(message="the run was stopped")
     if status in _LOST:
         raise LostMachineError(f"{name} ended with status {status}")
     if status:
@@ -225,26 +235,119 @@ def _summary(pipeline: Pipeline, ended: _Ended | None) -> str:
     return "\n".join(lines)
 
 
-def _planned(
-    pipeline: Pipeline, targets: list[str], overrides: list[str], *, force: bool, dry_run: bool
-) -> list[Planned]:
-    """The plan with the overrides, which stay in params.yaml unless they are wrong or it is dry."""
-    params = Path(PARAMS)
-    before = params.read_bytes() if overrides else b""
-    keep = False
+def _api() -> witness.Api | None:
+    """The server of this run, unless it ends with this process."""
+    api = get_current_settings().api
+    if api.url is None:
+        return None
+    key, login = (
+        None if secret is None else secret.get_secret_value()
+        for secret in (api.key, api.auth_string)
+    )
+    return witness.Api(api.url, key, login)
+
+
+def _attach_witness() -> None:
+    api = _api()
+    if api is not None:
+        witness.attach(api, str(runtime.flow_run.id))
+
+
+def _conclude(died: Holder) -> None:
+    """Give the run that held the workspace before and was killed, with its witness, a state."""
+    get_run_logger().warning("%s was killed", died)
+    api = _api()
+    if api is not None and died.flow_run is not None:
+        with suppress(OSError):
+            api.conclude(died.flow_run, f"it was killed with its machine, as {died}")
+
+
+@contextmanager
+def _workspace(root: Path, name: str) -> Iterator[Hold]:
+    """Hold the workspace; a run of a deployment waits for it, others are refused.
+
+    Raises:
+        UserError: somebody else holds it.
+    """
+    logger = get_run_logger()
+
+    def waiting(holder: str) -> None:
+        logger.info("waiting for the workspace, which is held by %s", holder)
+
+    queued = runtime.deployment.id is not None
+    run = str(runtime.flow_run.id)
     try:
-        if overrides:
-            pipeline.override(overrides)
-        _tool("tasks.params", {})
-        plan = pipeline.plan(targets, force=force)
-        keep = not dry_run
-    finally:
-        if overrides and not keep:
-            params.write_bytes(before)
-    return plan
+        with held(root, name, flow_run=run, waiting=waiting if queued else None) as hold:
+            yield hold
+    except HeldError as error:
+        raise UserError(str(error)) from error
 
 
-@flow(name="reproduce", persist_result=False)
+def _log_parameters(pipeline: Pipeline) -> None:
+    logger = get_run_logger()
+    for key, (committed, own) in pipeline.changed_parameters().items():
+        logger.info("parameter %s: %s here, %s in the committed %s", key, own, committed, PARAMS)
+
+
+def _plan(pipeline: Pipeline, request: Request, parameters: Path) -> list[Planned]:
+    _tool("tasks.params", {PARAMETERS: str(parameters)})
+    return pipeline.plan(request.targets, force=request.force)
+
+
+def _dry_run(request: Request, root: Path, parameters: Path) -> State[Any]:
+    """What would run; touches nothing and therefore needs no hold."""
+    plan = _plan(Pipeline(root, parameters), request, parameters)
+    expected = History(root).expected(planned.name for planned in plan)
+    rows = tables.plan_rows(plan, expected)
+    total = tables.plan_total(plan, expected, request.jobs or os.cpu_count() or 1)
+    get_run_logger().info("\n%s\n\n%s", tables.text(rows), total)
+    create_table_artifact(rows, key="plan", description=total)
+    return Completed(message=total)
+
+
+def _run(request: Request, root: Path, parameters: Path, name: str, hold: Hold) -> State[Any]:
+    logger = get_run_logger()
+    pipeline, history = Pipeline(root, parameters), History(root)
+    _log_parameters(pipeline)
+    plan = _plan(pipeline, request, parameters)
+    logger.info("%d stages to look at", len(plan))
+    ended = None
+    if plan:
+        with pipeline.reserved(plan, name), _cluster() as environment:
+            if request.pull:
+                pipeline.pull_run_cache()
+            own = {**environment, **hold.environment, PARAMETERS: str(parameters)}
+            run = _Run(pipeline, history, own, hold, force=request.force, pull=request.pull)
+            ended = _run_all(run, plan, request.jobs or _all_at_once(environment))
+    if request.push:
+        logger.info("pushed %d files", pipeline.push())
+    summary = _summary(pipeline, ended)
+    create_markdown_artifact(summary, key="summary", description="Metrics of all stages")
+    if ended is not None and ended.failed:
+        return Failed(message="\n\n".join(ended.failed.values()))
+    if request.experiment is not None:
+        pipeline.save_experiment(request.experiment)
+    return Completed(message=summary.splitlines()[0])
+
+
+def _reproduce(request: Request) -> State[Any]:
+    root = Path.cwd()
+    name = f"flow run {runtime.flow_run.name!r}"
+    if request.experiment is not None and not git.allows_experiment(root, request.experiment):
+        raise UserError(
+            f"experiment: {request.experiment!r} is not allowed; give letters, digits and dashes"
+        )
+    with tempfile.TemporaryDirectory(prefix="atcnn-run-") as folder:
+        if request.dry_run:
+            return _dry_run(request, root, own_parameters(request.overrides, Path(folder)))
+        with _workspace(root, name) as hold:
+            if hold.died is not None and hold.died.flow_run is not None:
+                _conclude(hold.died)
+            parameters = own_parameters(request.overrides, Path(folder))
+            return _run(request, root, parameters, name, hold)
+
+
+@flow(name="reproduce", persist_result=False, validate_parameters=False)
 def reproduce(
     # Prefect's form shows these defaults; nothing here changes them.
     targets: list[str] = [],  # noqa: B006
@@ -261,8 +364,9 @@ def reproduce(
     Args:
         targets: Stages to bring up to date, with all they need, as for `dvc repro`: a stage such
             as `train@shapes-standard-0` or a group such as `train`. Empty for all.
-        overrides: Parameters to set first, `key=value` as for `dvc exp run -S`, for example
-            `run.datasets=[cifar10]`. They stay in params.yaml.
+        overrides: Parameters of this run alone, `key=value` as for `dvc exp run -S`, for example
+            `run.datasets=[cifar10]`. `params.yaml` stays as it is; the results are found again
+            under the name of `experiment`, and by any later run with the same parameters.
         jobs: Stages at once. Empty for as many as the Ray cluster has GPUs, or CPUs.
         force: Run stages even if nothing has changed.
         pull: Take from the DVC remote what was computed elsewhere.
@@ -271,49 +375,17 @@ def reproduce(
         dry_run: Only show what would run, why, and how long it is expected to take.
     """
     try:
-        return _reproduce(targets, overrides, jobs, force, pull, push, experiment, dry_run)
+        request = Request.of(
+            targets=targets,
+            overrides=overrides,
+            jobs=jobs,
+            force=force,
+            pull=pull,
+            push=push,
+            experiment=experiment,
+            dry_run=dry_run,
+        )
+        _attach_witness()
+        return _reproduce(request)
     except UserError as error:
         return Failed(message=str(error))
-
-
-def _reproduce(
-    targets: list[str],
-    overrides: list[str],
-    jobs: int | None,
-    force: bool,
-    pull: bool,
-    push: bool,
-    experiment: str | None,
-    dry_run: bool,
-) -> State[Any]:
-    if jobs is not None and jobs < 1:
-        raise UserError(f"jobs: {jobs} is not allowed; give 1 or more, or nothing")
-    root = Path.cwd()
-    logger = get_run_logger()
-    pipeline, history = Pipeline(root), History(root)
-    plan = _planned(pipeline, targets, overrides, force=force, dry_run=dry_run)
-    expected = history.expected(planned.name for planned in plan)
-    logger.info("%d stages to look at", len(plan))
-    if dry_run:
-        rows = tables.plan_rows(plan, expected)
-        jobs = jobs or os.cpu_count() or 1
-        total = tables.plan_total(plan, expected, jobs)
-        logger.info("\n%s\n\n%s", tables.text(rows), total)
-        create_table_artifact(rows, key="plan", description=total)
-        return Completed(message=total)
-    ended = None
-    if plan:
-        with pipeline.reserved(plan), _cluster() as environment:
-            if pull:
-                pipeline.pull_run_cache()
-            run = _Run(pipeline, history, environment, force=force, pull=pull)
-            ended = _run_all(run, plan, jobs or _all_at_once(environment))
-    if push:
-        logger.info("pushed %d files", pipeline.push())
-    summary = _summary(pipeline, ended)
-    create_markdown_artifact(summary, key="summary", description="Metrics of all stages")
-    if ended is not None and ended.failed:
-        return Failed(message="\n\n".join(ended.failed.values()))
-    if experiment is not None:
-        pipeline.save_experiment(experiment)
-    return Completed(message=summary.splitlines()[0])

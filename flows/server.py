@@ -9,7 +9,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tasks.cluster.local import free_port
-from tasks.cluster.tether import tethered
+from tasks.processes.tether import tethered
 
 _START_SECONDS = 120
 

@@ -14,9 +14,8 @@ from atcore.images import table
 from atcore.images.table import CLEAN, ImageTable
 from tasks import params
 from tasks.cluster import pool
-from tasks.console import command
 from tasks.params import AutoAttacked, Robustness
-from tasks.workspace import paths, trained
+from tasks.workspace import paths, stage, trained
 from tasks.workspace.trained import Trained
 
 if TYPE_CHECKING:
@@ -144,4 +143,4 @@ def main(dataset: str, method: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, "dataset", "method", "seed")
+    stage.run(main, "dataset", "method", "seed")

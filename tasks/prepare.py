@@ -23,9 +23,8 @@ from atcore.sources import formats
 from atcore.sources.splits import Amount, Chosen, choose, require_every_class
 from tasks import params
 from tasks.cluster import pool
-from tasks.console import command
 from tasks.params import Dataset
-from tasks.workspace import paths
+from tasks.workspace import paths, stage
 
 # Images of one task.
 _SHARD = 200
@@ -194,4 +193,4 @@ def main(dataset: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, "dataset")
+    stage.run(main, "dataset")

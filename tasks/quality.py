@@ -19,8 +19,7 @@ from atcore.variants.kinds import vary
 from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
-from tasks.console import command
-from tasks.workspace import paths
+from tasks.workspace import paths, stage
 from tasks.workspace.styling import styling_of
 
 # Kinds that are to take the texture and to leave the shape.
@@ -111,4 +110,4 @@ def main(dataset: str, variant: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, "dataset", "variant")
+    stage.run(main, "dataset", "variant")

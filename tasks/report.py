@@ -39,10 +39,9 @@ from atcore.report.summary import (
 from atcore.salience.measured import Measured
 from atcore.salience.measured import read as read_measures
 from tasks import params
-from tasks.console import command
 from tasks.params import Params
 from tasks.tools import show
-from tasks.workspace import paths
+from tasks.workspace import paths, stage
 
 
 def _existing(path: Path, writer: str) -> Path:
@@ -185,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    stage.run(main)

@@ -21,9 +21,8 @@ from atcore.salience.measured import write as write_measures
 from atcore.salience.rows import Explained, Row
 from tasks import params
 from tasks.cluster import pool
-from tasks.console import command
 from tasks.params import Params
-from tasks.workspace import paths, trained
+from tasks.workspace import paths, stage, trained
 from tasks.workspace.trained import Trained
 
 # Images per task; their maps on all rows stay together, as variants are compared with clean images.
@@ -128,4 +127,4 @@ def main(dataset: str, method: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, "dataset", "method", "seed")
+    stage.run(main, "dataset", "method", "seed")

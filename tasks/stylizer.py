@@ -23,9 +23,8 @@ from atcore.stylizing.styles import pictures
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
-from tasks.console import command
 from tasks.console.progress import track
-from tasks.workspace import paths
+from tasks.workspace import paths, stage
 from tasks.workspace.code import deciding
 
 
@@ -101,4 +100,4 @@ def main(dataset: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, "dataset", "stylizer")
+    stage.run(main, "dataset", "stylizer")

@@ -31,9 +31,8 @@ from atcore.training.run import Epoch, Progress, Split, TrainingSpec, train, tra
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
-from tasks.console import command
 from tasks.console.progress import track
-from tasks.workspace import paths, trained
+from tasks.workspace import paths, stage, trained
 from tasks.workspace.code import deciding
 
 # Madry et al. 2018 choose steps that together are 2.5 times as long as the radius.
@@ -242,4 +241,4 @@ def main(dataset: str, method: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, "dataset", "method", "seed")
+    stage.run(main, "dataset", "method", "seed")

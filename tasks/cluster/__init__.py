@@ -1,4 +1,4 @@
 """Ray: the one place that connects to it, and work that survives lost machines.
 
-Imports atcore and console.
+Imports atcore, console and processes.
 """

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.cluster.tether import exit_on, tethered
+from tasks.processes.tether import exit_on, tethered
 
-_START_SECONDS = 60
+_START_SECONDS = 600
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from tasks.cluster.local import ray_node
-from tasks.cluster.tether import exit_on, tethered
+from tasks.processes.tether import exit_on, tethered
 
 
 def _run_on_node(command: list[str], address: str) -> int:

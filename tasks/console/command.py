@@ -1,10 +1,11 @@
-"""What every stage's command has in common."""
+"""What the commands of the project have in common: arguments, and how they end."""
 
 import os
 import sys
 from collections.abc import Callable
 
 from atcore.base.errors import UserError
+from tasks.processes.holder import HeldError
 
 
 class LostMachineError(Exception):
@@ -25,7 +26,7 @@ def run(main: Callable[..., object], *names: str) -> None:
         sys.exit(2)
     try:
         main(*arguments)
-    except UserError as error:
+    except (UserError, HeldError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except LostMachineError as error:

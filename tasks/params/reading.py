@@ -1,6 +1,7 @@
 """From the file to checked parameters, or to one line that says what is wrong with it."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from atcore.base.errors import UserError
 from tasks.params.document import PARAMS, Params
 from tasks.params.fields import MisfitError
+from tasks.processes.holder import PARAMETERS
 
 
 def seed(text: str) -> int:
@@ -61,11 +63,11 @@ def _first_problem(error: ValidationError, document: Any) -> str:
     return f"{key}: {shown} is not allowed; {problem['msg'].lower()}"
 
 
-def load(path: Path = PARAMS) -> Params:
-    """Read and check the whole file, so that a mistake shows before anything is computed.
+def read(path: Path) -> dict[str, Any]:
+    """The sections of the file as YAML has them, unchecked.
 
     Raises:
-        UserError: names the file and the key, the value found and what is allowed.
+        UserError: there is no such file, or it is not YAML of sections.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -77,6 +79,18 @@ def load(path: Path = PARAMS) -> Params:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path}: holds no sections; it needs {', '.join(Params.model_fields)}")
+    return document
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and check the whole file, so that a mistake shows before anything is computed.
+
+    In the stages of a flow run, the file is the one that holds the run's own parameters.
+
+    Raises:
+        UserError: names the file and the key, the value found and what is allowed.
+    """
+    document = read(Path(os.environ.get(PARAMETERS, path)))
     try:
         return Params.model_validate(document)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The workspace: where things lie in it.
+"""The workspace: what lies where in it, and the frame of a stage that works there.
 
-Imports atcore.base, atcore.images and atcore.networks.
+Imports atcore, console, params and processes.
 """

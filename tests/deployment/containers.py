@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.cluster.tether import tethered
+from tasks.processes.tether import tethered
 
 _READY_SECONDS = 90
 _PROBE_SECONDS = 0.1

@@ -24,8 +24,9 @@ class TestDeployment:
     def test_it_says_what_it_does(self, entry: dict[str, Any]) -> None:
         assert entry["description"].strip().endswith(".")
 
-    def test_its_runs_wait_for_each_other(self, entry: dict[str, Any]) -> None:
-        assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    def test_no_limit_of_prefect_counts_its_runs(self, entry: dict[str, Any]) -> None:
+        """It would count one that was killed, and let none begin any more."""
+        assert "concurrency_limit" not in entry
 
     def test_nothing_runs_by_itself_unless_someone_switches_it_on(
         self, entry: dict[str, Any]

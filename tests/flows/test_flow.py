@@ -6,10 +6,12 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from flow_workspace import FlowRun, Flows, git, graph, stage
-from pipeline_workspace import Workspace, succeeded, wait_until
+from pipeline_workspace import PROJECT, Workspace, succeeded, wait_until
 
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -166,10 +168,81 @@ def test_runs_with_overrides_are_saved_as_experiments_side_by_side(diamond: Flow
     assert saved == {"images-3": 3, "images-4": 4}
 
 
-def test_no_jobs_at_all_are_refused(diamond: Flows) -> None:
-    run = diamond.run(jobs=0)
-    assert (run.type, run.stages) == ("FAILED", {})
-    assert run.message == "jobs: 0 is not allowed; give 1 or more, or nothing"
+def test_overrides_are_those_of_their_run_alone(diamond: Flows) -> None:
+    workspace = diamond.workspace
+    before = (workspace.root / "params.yaml").read_bytes()
+    run = diamond.run(overrides=["salience.images=3"])
+    assert run.type == "COMPLETED", run.message
+    assert "parameter salience.images: 3 here, 8 in the committed params.yaml" in run.lines
+    assert locked_images(workspace) == 3
+    assert (workspace.root / "params.yaml").read_bytes() == before
+
+    after = diamond.run()
+    assert set(after.stages) == {"left", "last"}
+    assert not any(line.startswith("parameter ") for line in after.lines)
+    assert locked_images(workspace) == 8
+    again = diamond.run(overrides=["salience.images=3"])
+    assert again.stages == {"left": "Cached", "last": "Unchanged"}
+
+
+def test_a_run_computes_with_the_parameters_it_began_with(tmp_path: Path, prefect_api: str) -> None:
+    """Somebody may edit the file meanwhile: that is for the next run."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    described = stage(
+        f"echo waiting; cat {pipe}; grep -A2 '^salience:' $ATCNN_PARAMS > out",
+        "input.txt",
+        out="out",
+        params="salience.images",
+    )
+    flows = Flows(graph(tmp_path / "graph", {"s": described}), prefect_api)
+    with flows.start() as running:
+        wait_until(lambda: "waiting" in running.errors, "the stage to start")
+        flows.workspace.set({"salience.images": 4})
+        pipe.write_text("")
+        assert flows.ended(running.wait()).type == "COMPLETED"
+    assert re.search(r"images: 8\b", (flows.workspace.root / "out").read_text())
+    assert locked_images(flows.workspace, "s") == 8
+    assert "s:" in succeeded(flows.workspace.dvc("status")).output
+
+
+def locked_images(workspace: Workspace, name: str = "left") -> int:
+    """`salience.images` in the entry of a stage in dvc.lock."""
+    return int(workspace.lock["stages"][name]["params"]["params.yaml"]["salience.images"])
+
+
+def test_an_experiment_records_no_stage_that_its_run_left_out_of_date(diamond: Flows) -> None:
+    diamond.run()
+    (diamond.workspace.root / "input.txt").write_text("changed\n")
+    before = diamond.workspace.lock["stages"]["left"]
+    run = diamond.run(targets=["other"], experiment="other-alone")
+    assert run.type == "COMPLETED", run.message
+    assert diamond.workspace.lock["stages"]["left"] == before
+    assert "left:" in succeeded(diamond.workspace.dvc("status")).output
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"jobs": 0}, "jobs: 0 is not allowed; give 1 or more, or nothing"),
+        ({"jobs": "abc"}, "jobs: 'abc' is not allowed; give 1 or more, or nothing"),
+        (
+            {"targets": [""]},
+            "targets: '' is not allowed; name stages of dvc.yaml, or give none for all",
+        ),
+        ({"force": "maybe"}, "force: 'maybe' is not allowed; give true or false"),
+        (
+            {"experiment": "bad name/.."},
+            "experiment: 'bad name/..' is not allowed; give letters, digits and dashes",
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_parameter_that_is_not_allowed_ends_the_run_in_one_line_at_once(
+    diamond: Flows, parameters: dict[str, Any], message: str
+) -> None:
+    run = diamond.run(**parameters)
+    assert (run.type, run.stages, run.message) == ("FAILED", {}, message)
 
 
 def test_an_unknown_target_is_named(diamond: Flows) -> None:
@@ -275,8 +348,10 @@ def test_a_flow_that_is_stopped_leaves_no_process_and_goes_on_where_it_was(
     with flows.start() as running:
         wait_until(lambda: "waiting" in running.errors, "the stage to start")
         assert len(flows.workspace.processes()) > 1
+        run = flows.latest()
         running.send(number)
         wait_until(lambda: not flows.workspace.processes(), "the end of all processes", 15)
+    assert run.state == "CRASHED"
     assert not (flows.workspace.root / "slow.txt").exists()
 
     with flows.start() as running:
@@ -310,6 +385,7 @@ def test_a_served_run_that_is_cancelled_from_outside_leaves_no_process(
             succeeded(cancelled.wait())
         wait_until(lambda: not stage_runs(), "the end of the stage", 15)
         wait_until(lambda: run.state == "CANCELLED", "the run to say that it was cancelled")
+        assert run.stages["slow"] == "Cancelled"
         assert not server.ended
 
 
@@ -323,12 +399,59 @@ def test_dvc_beside_a_running_flow_says_what_it_waits_for_and_harms_nothing(
             refused = flows.workspace.dvc(*command)
             assert refused.status != 0
             assert "is busy, it is being blocked by" in refused.errors
+            assert re.search(r"\(PID \d+\): flow run '[a-z]+-[a-z]+'", refused.errors)
         succeeded(flows.workspace.dvc("exp", "show", "--json"))
-        with flows.start() as second:
-            refused_run = flows.ended(second.wait())
-        assert refused_run.type == "FAILED"
-        assert "is busy, it is being blocked by" in refused_run.message
         pipe.write_text("word\n")
         run = flows.ended(running.wait())
     assert run.stages == {"quick": "Completed", "slow": "Completed"}
     assert UP_TO_DATE in succeeded(flows.workspace.dvc("status")).output
+
+
+def test_a_run_beside_another_one_is_refused_and_leaves_no_trace_of_its_parameters(
+    blocked: tuple[Flows, Path],
+) -> None:
+    flows, pipe = blocked
+    workspace = flows.workspace
+    before = workspace.digests("params.yaml", "dvc.*", ".dvc/tmp/params*")
+    with flows.start() as running:
+        wait_until(lambda: "waiting" in running.errors, "the stage to start")
+        first = flows.latest()
+        with flows.start(overrides=["salience.images=3"], force=True) as second:
+            refused = flows.ended(second.wait())
+        assert refused.type == "FAILED"
+        assert re.fullmatch(
+            r"the workspace is held by flow run '[a-z]+-[a-z]+' \(process \d+, since .+\); "
+            "wait until it ends, or stop it",
+            refused.message,
+        )
+        assert first.state == "RUNNING"
+        assert workspace.digests("params.yaml", "dvc.yaml") == {
+            name: digest for name, digest in before.items() if name != "dvc.lock"
+        }
+        pipe.write_text("word\n")
+        run = flows.ended(running.wait())
+    assert run.stages == {"quick": "Completed", "slow": "Completed"}
+
+
+def test_a_run_beside_a_stage_of_dvc_repro_is_refused_and_names_it(
+    blocked: tuple[Flows, Path],
+) -> None:
+    flows, pipe = blocked
+    workspace = flows.workspace
+    (workspace.root / "tasks").symlink_to(PROJECT / "tasks")
+    (workspace.root / "atcore").symlink_to(PROJECT / "atcore")
+    (workspace.root / "work.py").write_text(
+        "from pathlib import Path\nfrom tasks.workspace import stage\n"
+        f"def main():\n    print('waiting', flush=True)\n    Path('{pipe}').read_text()\n"
+        "    Path('slow.txt').write_text('done')\nstage.run(main)\n"
+    )
+    described = {"slow": stage("python work.py", "input.txt", out="slow.txt")}
+    (workspace.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": described}))
+    with workspace.start("dvc", "repro") as repro:
+        wait_until(lambda: "waiting" in repro.output, "the stage to start")
+        refused = flows.run(overrides=["salience.images=3"], force=True)
+        assert refused.type == "FAILED"
+        assert "python work.py (process " in refused.message
+        pipe.write_text("word\n")
+        succeeded(repro.wait())
+    assert workspace.lock["stages"]["slow"]["outs"][0]["size"] == len("done")

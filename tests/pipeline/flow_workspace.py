@@ -1,6 +1,7 @@
 """Flow runs against a real Prefect server, of any DVC repository."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ class Flows:
         settings = {
             "PREFECT_API_URL": self.api,
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+            "ATCNN_WORKSPACE": str(self.workspace.root),
             **_GIT,
             # A small graph has no copy of the project.
             "PYTHONPATH": f"{self.workspace.root}:{PROJECT}",
@@ -99,6 +103,29 @@ class Flows:
     def run(self, **arguments: Any) -> FlowRun:
         with self.start(**arguments) as running:
             return self.ended(running.wait())
+
+    def latest(self) -> FlowRun:
+        """The run that began last, of any deployment or none."""
+        body = {"sort": "START_TIME_DESC", "limit": 1}
+        (found,) = httpx.post(f"{self.api}/flow_runs/filter", json=body).raise_for_status().json()
+        return FlowRun(self.api, found["id"], "", "")
+
+    def deploy(self) -> None:
+        """Offer the project's deployments for runs in this workspace, to whoever takes them."""
+        for name in ("prefect.yaml", "deployment", "flows", "tasks"):
+            (self.workspace.root / name).symlink_to(PROJECT / name)
+        with self.command("sh", "deployment/deploy.sh") as deploying:
+            succeeded(deploying.wait())
+
+    def order(self, **parameters: Any) -> FlowRun:
+        """Start a run of the deployment `default`, and leave it to whoever takes it."""
+        given = [f"-p{name}={json.dumps(value)}" for name, value in parameters.items()]
+        command = ("prefect", "--no-prompt", "deployment", "run", "reproduce/default", *given)
+        with self.command(*command) as starting:
+            output = succeeded(starting.wait()).output
+        match = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", output)
+        assert match is not None, output
+        return FlowRun(self.api, match[0], "", "")
 
 
 def graph(root: Path, stages: Mapping[str, Mapping[str, Any]]) -> Workspace:

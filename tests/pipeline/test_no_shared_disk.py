@@ -25,7 +25,7 @@ from pipeline_workspace import (
     wait_until,
 )
 
-from tasks.cluster.tether import tethered
+from tasks.processes.tether import tethered
 
 CODE = [PROJECT / name for name in ("atcore", "tasks", "flows")]
 NODES = ("127.0.0.2", "127.0.0.3")

@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -27,11 +27,13 @@ def tethered(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     output: int | IO[bytes] | None = None,
+    keep: Collection[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command, and end it and all its children with the block.
 
     Args:
         output: where standard output and standard error go; None leaves them as they are.
+        keep: descriptors that stay open until the command and all its children have ended.
     """
     with subprocess.Popen(
         [sys.executable, __file__, *command],
@@ -39,6 +41,7 @@ def tethered(
         cwd=cwd,
         stdin=subprocess.PIPE,
         stdout=output,
+        pass_fds=keep,
         stderr=None if output is None else subprocess.STDOUT,
         # Ctrl-C in a terminal reaches the starting process, whose block then ends.
         start_new_session=True,

@@ -1,0 +1,149 @@
+"""Runs of a deployment whose worker, process or both are killed, and queues of them."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from flow_workspace import FlowRun, Flows, graph, stage
+from pipeline_workspace import Running, succeeded, wait_until
+
+WORKER = ("prefect", "worker", "start", "--pool=workspace", "--type=process", "--limit=1")
+SERVE = ("python", "-m", "flows.serve")
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.fixture
+def flows(tmp_path: Path, pipe: Path, prefect_api: str) -> Iterator[Flows]:
+    """Deployments of a graph whose stage ends when somebody writes into the pipe."""
+    wait = f"echo waiting; cat {pipe} > half; mv half slow.txt"
+    stages = {
+        "quick": stage("cp input.txt quick.txt", "input.txt", out="quick.txt"),
+        "slow": stage(wait, "quick.txt", out="slow.txt", params="run.seed"),
+    }
+    flows = Flows(graph(tmp_path / "graph", stages), prefect_api)
+    flows.deploy()
+    yield flows
+    for process in flows.workspace.processes():
+        process.kill()
+
+
+def engine(flows: Flows) -> psutil.Process | None:
+    """The process of a run."""
+    engines = (p for p in flows.workspace.processes() if "prefect.engine" in p.cmdline())
+    return next(engines, None)
+
+
+def waiting(flows: Flows) -> bool:
+    return any(p.name() == "cat" for p in flows.workspace.processes())
+
+
+def begun(flows: Flows) -> FlowRun:
+    run = flows.order(jobs=1)
+    wait_until(lambda: waiting(flows), "the stage to begin")
+    return run
+
+
+def stop_worker(_flows: Flows, worker: Running) -> None:
+    worker.send(signal.SIGTERM)
+
+
+def kill_worker(_flows: Flows, worker: Running) -> None:
+    worker.send(signal.SIGKILL)
+
+
+def kill_run(flows: Flows, _worker: Running) -> None:
+    process = engine(flows)
+    assert process is not None
+    process.kill()
+
+
+def kill_both(flows: Flows, worker: Running) -> None:
+    kill_run(flows, worker)
+    kill_worker(flows, worker)
+
+
+@pytest.mark.parametrize(
+    ("offer", "interrupt"),
+    [
+        (WORKER, stop_worker),
+        (WORKER, kill_worker),
+        (WORKER, kill_both),
+        (WORKER, kill_run),
+        (SERVE, stop_worker),
+        (SERVE, kill_worker),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else value[2],
+)
+def test_a_run_that_is_cut_off_gets_a_final_state_and_the_next_one_does_its_work(
+    flows: Flows,
+    pipe: Path,
+    offer: tuple[str, ...],
+    interrupt: Callable[[Flows, Running], None],
+) -> None:
+    with flows.command(*offer) as first:
+        cut_off = begun(flows)
+        interrupt(flows, first)
+        wait_until(lambda: not waiting(flows), "the end of the stage")
+        wait_until(lambda: cut_off.state != "RUNNING", "a final state of the run")
+        assert cut_off.state == "CRASHED"
+        first.kill()
+    wait_until(lambda: not flows.workspace.processes(), "the end of all processes")
+    assert not (flows.workspace.root / "slow.txt").exists()
+
+    with flows.command(*offer):
+        run = begun(flows)
+        pipe.write_text("word\n")
+        wait_until(lambda: run.state != "RUNNING", "the end of the run")
+    assert run.state == "COMPLETED"
+    assert run.stages == {"slow": "Completed"}
+    assert (flows.workspace.root / "slow.txt").read_text() == "word\n"
+
+
+def test_a_run_that_was_lost_with_its_machine_is_given_a_state_by_the_next_one(
+    flows: Flows, pipe: Path
+) -> None:
+    with flows.command(*WORKER) as worker:
+        lost = begun(flows)
+        # Nothing of a machine survives, its witness neither.
+        for process in flows.workspace.processes():
+            process.kill()
+        worker.kill()
+    assert lost.state == "RUNNING"
+    with flows.command(*WORKER):
+        run = begun(flows)
+        assert lost.state == "CRASHED"
+        pipe.write_text("word\n")
+        wait_until(lambda: run.state != "RUNNING", "the end of the run")
+    assert run.state == "COMPLETED"
+
+
+def test_queued_runs_wait_for_each_other_and_each_has_its_own_parameters(
+    flows: Flows, pipe: Path
+) -> None:
+    workspace = flows.workspace
+    before = (workspace.root / "params.yaml").read_bytes()
+    with flows.command(*WORKER):
+        runs = {
+            seed: flows.order(jobs=1, overrides=[f"run.seed={seed}"], experiment=f"seed-{seed}")
+            for seed in (1, 2)
+        }
+        for run in runs.values():
+            wait_until(lambda: waiting(flows), "the stage to begin")
+            assert sum(run.state == "RUNNING" for run in runs.values()) == 1
+            assert (workspace.root / "params.yaml").read_bytes() == before
+            pipe.write_text("word\n")
+            wait_until(lambda run=run: run.state == "COMPLETED", "the end of the run")
+    for seed, run in runs.items():
+        assert f"parameter run.seed: {seed} here, 0 in the committed params.yaml" in run.lines
+        # As a second user finds the results of the first.
+        succeeded(workspace.dvc("exp", "apply", f"seed-{seed}"))
+        assert workspace.lock["stages"]["slow"]["params"]["params.yaml"]["run.seed"] == seed

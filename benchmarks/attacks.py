@@ -27,7 +27,9 @@ from atcore.attacks.spatial import Spatial
 from atcore.attacks.threats import Linf
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
-from atcore.training.run import Split, Training, TrainingSpec
+from atcore.training.data import Split
+from atcore.training.run import Training
+from atcore.training.spec import TrainingSpec
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]

@@ -26,8 +26,11 @@ from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import weights_to_bytes
 from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train, trained_weights
 from atcore.training.losses import CrossEntropy, Loss, Trades
-from atcore.training.run import Epoch, Progress, Split, TrainingSpec, train, trained_weights
+from atcore.training.run import Epoch
+from atcore.training.spec import TrainingSpec
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
@@ -115,7 +118,6 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
-        stop_at_accuracy=None,
         seed=seed,
         replays=replays,
         loss=loss(chosen),

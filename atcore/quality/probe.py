@@ -16,7 +16,9 @@ from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.statistics.estimates import Estimate
 from atcore.statistics.proportions import Proportion
-from atcore.training.run import Split, TrainingSpec, train
+from atcore.training.data import Split
+from atcore.training.loop import train
+from atcore.training.spec import TrainingSpec
 
 # Share of the images that the network does not see in training.
 _HELD_OUT = 1 / 5
@@ -67,14 +69,8 @@ def accuracy(
         learning_rate=0.02,
         momentum=0.9,
         weight_decay=5e-4,
-        attack=None,
-        attack_mode="eval",
-        eps_warmup=0.0,
-        validation_attack=None,
-        augment="none",
         precision="bf16",
         threads=1,
-        stop_at_accuracy=None,
         seed=seed,
     )
     model = ModelSpec("small", shapes.CLASSES, images.shape[1], mean, std)

@@ -1,9 +1,8 @@
-"""Standard and adversarial training: one loop for every method, which brings attack and loss.
+"""The mutable state of a training run, and its steps.
 
 The data stay on the device as uint8, nothing synchronises inside an epoch, the attack runs on a
 frozen twin of the network with folded batch normalisation, and every random number is a function
-of (seed, purpose, epoch or step). A run resumed from a checkpoint therefore equals, bit for bit on
-a CPU with the same number of threads, the run that was never interrupted.
+of (seed, purpose, epoch or step).
 
 Several workers may train one network: each takes its slice of every batch, and they sum their
 gradients. The random numbers are drawn for the whole batch, so that they are those of one worker.
@@ -17,10 +16,9 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,93 +26,22 @@ from atcore.attacks.pgd import PGD
 from atcore.base.errors import UserError
 from atcore.base.rng import stream_key
 from atcore.images.pixels import crop_flip, to_pixels
-from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.folding import FoldedTwin
 from atcore.networks.models import build
-from atcore.networks.pretrained import Pretrained
 from atcore.networks.schedules import SCHEDULES
-from atcore.training.losses import CrossEntropy, Loss, Network
+from atcore.training.data import Part, Split
+from atcore.training.losses import Network
+from atcore.training.spec import TrainingSpec
 from atcore.training.workers import Workers
 
 # How often per epoch a run that stops at a given accuracy looks at it.
 _STOP_CHECKS_PER_EPOCH = 16
-# A fall of the robust validation accuracy below this share of its best is a collapse.
-_COLLAPSE = 0.5
 _VALIDATION_BATCH = 500
 
 
 class TrainingDivergedError(UserError):
     """The loss became NaN or infinite; the checkpoint of the epoch before is good."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSpec:
-    """Everything that decides the weights, apart from the data and the architecture.
-
-    Attributes:
-        epochs, batch_size: whole numbers >= 1.
-        learning_rate: peak of the schedule.
-        momentum, weight_decay: of SGD with Nesterov momentum.
-        attack: makes the training images adversarial; None trains on clean images.
-        replays: None attacks every batch afresh. A number makes the training *free* (Shafahi et al.
-            2019, arXiv 1904.12843, algorithm 1): every batch is trained on so many times in a row,
-            and the backward pass of each update also gives the attack its next step, from where
-            the batch before left it. An epoch then costs as much as `replays` standard ones.
-        attack_mode: `eval` attacks the network as it will be used; `train` attacks it with batch
-            statistics, which the attack then also updates.
-        eps_warmup: share of the steps, 0 to 1, over which eps and step size grow from 0 to their
-            values; without it a small network can fail to learn anything under attack.
-        validation_attack: measures robust validation accuracy after every epoch; None skips it.
-        augment: `none`, or `crop_flip`: random crops of the network's size, half of them flipped;
-            images of that size are zero-padded by an eighth of it before.
-        precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
-        threads: CPU threads; part of the computation, since sums depend on it.
-        stop_at_accuracy: stop as soon as the clean validation accuracy reaches this value.
-        seed: of initialisation, order, augmentation and attack.
-        workers: processes that share every batch; part of the computation, since batch
-            normalisation sees the slice of one worker.
-        loss: what the attack raises and the update lowers.
-        schedule: of the learning rate, a name in `atcore.networks.schedules.SCHEDULES`.
-        ema: decay, 0 to below 1, of the moving average of the weights over the steps, which is then
-            what is validated and handed out; 0 takes the weights themselves.
-        keep: `last` hands out the last epoch's weights; `best_robust` those of the (first) epoch of
-            the highest robust validation accuracy, against robust overfitting (Rice et al. 2020,
-            arXiv 2002.11569, section 3.2).
-        start: weights that all layers but the last start from; None starts from random ones.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    attack: PGD | None
-    attack_mode: str
-    validation_attack: PGD | None
-    augment: str
-    precision: str
-    threads: int
-    stop_at_accuracy: float | None
-    seed: int
-    eps_warmup: float = 0.0
-    workers: int = 1
-    replays: int | None = None
-    loss: Loss = field(default_factory=CrossEntropy)
-    schedule: str = "cosine"
-    ema: float = 0.0
-    keep: str = "last"
-    start: Pretrained | None = None
-
-    def __post_init__(self) -> None:
-        if self.keep == "best_robust" and self.validation_attack is None:
-            raise UserError("keep: 'best_robust' is not allowed without a validation attack")
-        if self.replays is not None and self.attack is None:
-            raise UserError(f"replays: {self.replays} is not allowed without an attack")
-
-    @property
-    def updates_per_batch(self) -> int:
-        return self.replays or 1
 
 
 @dataclass(frozen=True)
@@ -134,60 +61,6 @@ class Epoch:
     accuracy: float
     validation_accuracy: float
     validation_robust_accuracy: float | None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The state after an epoch, enough to go on from or to end with.
-
-    Attributes:
-        history: all epochs so far.
-        checkpoint: bytes that `train(..., checkpoint=...)` resumes from.
-        finished: `epochs`, `accuracy` (stopped at the wanted accuracy) or `collapse` when this is
-            the end, None while training goes on. After a collapse the checkpoint holds the last
-            good epoch's weights.
-        kept: the epoch whose weights `trained_weights(checkpoint, ...)` gives.
-    """
-
-    history: tuple[Epoch, ...]
-    checkpoint: bytes
-    finished: str | None
-    kept: Epoch
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images (uint8, N x H x W x 3, 0 to 255) and labels (int64, N) as tensors."""
-
-    images: Tensor
-    labels: Tensor
-
-    @staticmethod
-    def of(table: ImageTable) -> "Split":
-        """The images and labels of a table, copied."""
-        labels = torch.from_numpy(table.labels.astype(np.int64))
-        return Split(torch.from_numpy(table.images.copy()), labels)
-
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device))
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one worker computes of a batch.
-
-    Attributes:
-        clean: float32 images in [0, 1], augmented; y: their labels.
-        attacked: the same after the attack, if there is one.
-        counted: how many of them count.
-        batch: the number of images of the whole batch.
-    """
-
-    clean: Tensor
-    attacked: Tensor
-    y: Tensor
-    counted: int
-    batch: int
 
 
 @torch.no_grad()
@@ -446,75 +319,13 @@ class Training:
             robust,
         )
         self.history += (result,)
-        if spec.keep == "best_robust" and _kept(spec, self.history) is result:
+        if spec.keep == "best_robust" and kept_epoch(spec, self.history) is result:
             self.kept = copy.deepcopy(self.average.state_dict())
         return reached
 
 
-def _kept(spec: TrainingSpec, history: tuple[Epoch, ...]) -> Epoch:
+def kept_epoch(spec: TrainingSpec, history: tuple[Epoch, ...]) -> Epoch:
     """The epoch whose weights are handed out after those of `history`."""
     if spec.keep == "best_robust":
         return max(history, key=lambda epoch: epoch.validation_robust_accuracy or 0.0)
     return history[-1]
-
-
-def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:
-    """Whether adversarial training lost its robustness (Wong et al. 2020, section 5)."""
-    if spec.attack is None:
-        return False
-    after_warmup = history[math.ceil(spec.eps_warmup * spec.epochs) :]
-    robust = [e.validation_robust_accuracy or 0.0 for e in after_warmup]
-    return len(robust) > 1 and robust[-1] < _COLLAPSE * max(robust)
-
-
-def train(
-    spec: TrainingSpec,
-    model_spec: ModelSpec,
-    train_split: Split,
-    validation_split: Split,
-    *,
-    checkpoint: bytes | None = None,
-    device: torch.device | str = "cpu",
-    rank: int = 0,
-) -> Iterator[Progress]:
-    """Train a network, yielding after every epoch; the last item has `finished` set.
-
-    Where `spec.workers` is more than one, each of them calls this with its rank and otherwise the
-    same arguments, and all get the same results and errors.
-
-    Args:
-        checkpoint: of an earlier, interrupted run with the same arguments; training goes on from
-            it. A checkpoint of a finished run yields at once.
-        rank: of this process in torch.distributed's default process group.
-
-    Raises:
-        TrainingDivergedError: the loss is NaN or infinite; names epoch and step.
-    """
-    run = Training(spec, model_spec, len(train_split.labels), torch.device(device), rank)
-    if checkpoint is not None:
-        finished = run.restore(checkpoint)
-        if finished is not None:
-            yield Progress(run.history, checkpoint, finished, _kept(spec, run.history))
-            return
-    train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)
-    previous = checkpoint
-    reached = False
-    for number in range(len(run.history) + 1, spec.epochs + 1):
-        reached = run.epoch(number, train_split, validation_split)
-        if previous is not None and _collapsed(spec, run.history):
-            yield Progress(run.history, previous, "collapse", _kept(spec, run.history[:-1]))
-            return
-        last = reached or number == spec.epochs
-        finished = ("accuracy" if reached else "epochs") if last else None
-        previous = run.save(finished)
-        yield Progress(run.history, previous, finished, _kept(spec, run.history))
-        if last:
-            return
-
-
-def trained_weights(checkpoint: bytes, model_spec: ModelSpec) -> nn.Module:
-    """The network that the run of a checkpoint hands out, on the CPU."""
-    state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
-    model = build(model_spec)
-    model.load_state_dict(state["kept"])
-    return model

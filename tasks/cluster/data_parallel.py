@@ -22,7 +22,10 @@ from ray.util.queue import Queue
 from atcore.base.errors import UserError
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
-from atcore.training.run import Epoch, Progress, Split, TrainingSpec, train
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train
+from atcore.training.run import Epoch
+from atcore.training.spec import TrainingSpec
 from tasks.cluster import pool
 
 _LOSSES = 2

@@ -3,7 +3,7 @@
 from dataclasses import astuple, dataclass
 
 from atcore.training.losses import Trades
-from atcore.training.run import TrainingSpec
+from atcore.training.spec import TrainingSpec
 from tasks.params import Params
 
 

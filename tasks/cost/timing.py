@@ -28,7 +28,9 @@ from atcore.stylizing.adain import Stylizer, working_side
 from atcore.stylizing.decoder import StylizerTraining, StylizingSpec
 from atcore.stylizing.encoder import Encoder, read_encoder
 from atcore.stylizing.transfer import Adain
-from atcore.training.run import Part, Training, TrainingSpec
+from atcore.training.data import Part
+from atcore.training.run import Training
+from atcore.training.spec import TrainingSpec
 from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
 from tasks import params

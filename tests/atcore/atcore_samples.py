@@ -12,7 +12,9 @@ from atcore.images import shapes
 from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
-from atcore.training.run import Progress, Split, TrainingSpec, train, trained_weights
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train, trained_weights
+from atcore.training.spec import TrainingSpec
 
 
 def shapes_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
@@ -46,14 +48,8 @@ def training_spec(**changes: Any) -> TrainingSpec:
         learning_rate=0.03,
         momentum=0.9,
         weight_decay=5e-4,
-        attack=None,
-        attack_mode="eval",
-        eps_warmup=0.0,
-        validation_attack=None,
-        augment="none",
         precision="fp32",
         threads=1,  # two would wait for each other on a busy machine
-        stop_at_accuracy=None,
         seed=0,
     )
     return replace(spec, **changes)

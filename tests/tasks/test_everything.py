@@ -27,7 +27,8 @@ from atcore.sources.splits import choose
 from atcore.stylizing.adain import Stylizer
 from atcore.stylizing.encoder import Encoder
 from atcore.stylizing.transfer import Adain
-from atcore.training.run import Split, train, trained_weights
+from atcore.training.data import Split
+from atcore.training.loop import train, trained_weights
 from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
 from tasks.evaluate import evaluation_attack

@@ -15,7 +15,8 @@ from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
 from atcore.networks.pretrained import Pretrained, download, imagenet, read
-from atcore.training.run import Split, train, trained_weights
+from atcore.training.data import Split
+from atcore.training.loop import train, trained_weights
 
 SPEC = ModelSpec("resnet18", tuple("abc"), 64, (0.5,) * 3, (0.25,) * 3)
 

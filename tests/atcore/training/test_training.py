@@ -17,18 +17,11 @@ from atcore.attacks.threats import Linf
 from atcore.base.errors import UserError
 from atcore.images.pixels import to_pixels
 from atcore.networks.models import weights_to_bytes
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train, trained_weights
 from atcore.training.losses import CrossEntropy, Trades
-from atcore.training.run import (
-    Progress,
-    Split,
-    Training,
-    TrainingDivergedError,
-    TrainingSpec,
-    follow,
-    torch_rng,
-    train,
-    trained_weights,
-)
+from atcore.training.run import Training, TrainingDivergedError, follow, torch_rng
+from atcore.training.spec import TrainingSpec
 
 TABLE = shapes_table(140)
 TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 100))), split_of(TABLE.rows(slice(100, 140)))

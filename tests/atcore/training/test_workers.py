@@ -16,14 +16,10 @@ from torch import Tensor
 from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import Linf
 from atcore.networks.models import weights_to_bytes
+from atcore.training.loop import train, trained_weights
 from atcore.training.losses import Trades
-from atcore.training.run import (
-    Training,
-    TrainingDivergedError,
-    TrainingSpec,
-    train,
-    trained_weights,
-)
+from atcore.training.run import Training, TrainingDivergedError
+from atcore.training.spec import TrainingSpec
 from atcore.training.workers import Workers
 
 TABLE = shapes_table(77)

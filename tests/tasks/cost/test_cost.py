@@ -24,7 +24,8 @@ from atcore.salience.explain import explain
 from atcore.salience.maps import MapSettings
 from atcore.salience.rows import Row
 from atcore.stylizing.encoder import Encoder
-from atcore.training.run import Split, Training
+from atcore.training.data import Split
+from atcore.training.run import Training
 from flows import paper
 from tasks.cost.model import Counts, stages
 from tasks.cost.passes import Passes, evaluation_passes, salience_passes, training_passes

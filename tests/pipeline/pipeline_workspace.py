@@ -81,20 +81,25 @@ NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH":
 # What Ray's client logs before it can be told to be quiet, once per try to connect.
 _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")
 _SECONDS = 600
-_SHORT = 0.002
+# Between two looks at a file, and at what costs more to look at.
+_SHORT, LONG = 0.002, 0.2
 # Finds the processes of one test, also those that left its process group.
 _MARK = "ATCNN_TEST_WORKSPACE"
 
 
 def wait_until(
-    condition: Callable[[], Found | None], what: str, seconds: float = _SECONDS
+    condition: Callable[[], Found | None],
+    what: str,
+    seconds: float = _SECONDS,
+    *,
+    pause: float = _SHORT,
 ) -> Found:
     """The first result of `condition` that is true; fails once the time is over."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds} s for {what}")
-        time.sleep(_SHORT)
+        time.sleep(pause)
     return found
 
 

@@ -259,7 +259,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.weights", "imagenet", "'imagenet'", "'none', or architecture resnet18"),
     ("dataset.cifar10.training.weights", "imagenet", "32 px", "image_size of at least 64"),
     ("dataset.caltech256.training.weights", "vgg", "'vgg'", "'none' or 'imagenet'"),
-    (f"{TRAINING}.precision", "fp16", "'fp16'", "'bf16' or 'fp32'"),
+    (f"{TRAINING}.precision", "fp16", "'fp16'", "'auto', 'bf16' or 'fp32'"),
     (f"{TRAINING}.augment", True, "True", "'none' or 'crop_flip'"),
     ("dataset.shapes.format", "zip", "'zip'", "'shapes', 'parquet'"),
     ("dataset.shapes.image_size", 4, "4", "greater than or equal to 8"),

@@ -32,6 +32,7 @@ from atcore.images.table import ImageTable
 from atcore.losses import CrossEntropy, Loss, Network
 from atcore.models import build
 from atcore.pixels import crop_flip, to_pixels
+from atcore.precision import resolved
 from atcore.pretrained import Pretrained
 from atcore.rng import stream_key
 from atcore.schedules import SCHEDULES
@@ -68,7 +69,8 @@ class TrainingSpec:
         validation_attack: measures robust validation accuracy after every epoch; None skips it.
         augment: `none`, or `crop_flip`: random crops of the network's size, half of them flipped;
             images of that size are zero-padded by an eighth of it before.
-        precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
+        precision: `fp32` or `bf16` (autocast) for the forward and backward passes; `auto` is bf16
+            where the devices of all workers compute it natively, fp32 elsewhere.
         threads: CPU threads; part of the computation, since sums depend on it.
         stop_at_accuracy: stop as soon as the clean validation accuracy reaches this value.
         seed: of initialisation, order, augmentation and attack.
@@ -127,6 +129,7 @@ class Epoch:
             where there is an attack.
         validation_accuracy: on clean validation images.
         validation_robust_accuracy: under the validation attack; None without one.
+        precision: `bf16` or `fp32`, of its passes.
     """
 
     number: int
@@ -134,6 +137,7 @@ class Epoch:
     accuracy: float
     validation_accuracy: float
     validation_robust_accuracy: float | None
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -249,13 +253,10 @@ class Training:
         self.history: tuple[Epoch, ...] = ()
         # Where the attack of free training left the last batch of this epoch.
         self.carried: Tensor | None = None
-        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
-        self.twin = FoldedTwin(self.model, dtype)
         # What is validated and handed out.
-        self.average, self.average_twin = self.model, self.twin
-        if spec.ema:
-            self.average = copy.deepcopy(self.model)
-            self.average_twin = FoldedTwin(self.average, dtype)
+        self.average = copy.deepcopy(self.model) if spec.ema else self.model
+        native = self.workers.all(resolved(spec.precision, device) == "bf16", device)
+        self.compute_in("bf16" if native else "fp32")
         # What is handed out: the weights themselves, or a copy of those of the best epoch.
         self.kept: dict[str, Tensor] = self.average.state_dict()
         self.statistics: list[Tensor] = []
@@ -265,8 +266,15 @@ class Training:
                 assert module.running_var is not None
                 self.statistics += [module.running_mean, module.running_var]
 
+    def compute_in(self, precision: str) -> None:
+        """Take all passes in `bf16` or `fp32`, those through the folded twins too."""
+        self.precision = precision
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.twin = FoldedTwin(self.model, dtype)
+        self.average_twin = FoldedTwin(self.average, dtype) if self.spec.ema else self.twin
+
     def autocast(self) -> AbstractContextManager[Any]:
-        enabled = self.spec.precision == "bf16"
+        enabled = self.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def logits(self, network: nn.Module) -> Network:
@@ -295,6 +303,8 @@ class Training:
         """Take over a saved state; returns how training finished, if it had."""
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
+        # As it began, also on another device, so that it equals an uninterrupted run.
+        self.compute_in(self.history[-1].precision)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self.spec.keep == "best_robust":
@@ -444,6 +454,7 @@ class Training:
             correct_sum.item() / seen,
             self.validate(validation, None),
             robust,
+            self.precision,
         )
         self.history += (result,)
         if spec.keep == "best_robust" and _kept(spec, self.history) is result:

@@ -58,4 +58,5 @@ def validation_attack(method: Method, steps: int, image_size: int) -> PGD | None
 
 
 def evaluation_attack(attack: Robustness) -> PGD:
-    return PGD(threat=_threat(attack), step_size=attack.step_size, steps=attack.steps)
+    step_size = attack.step_size * attack.eps
+    return PGD(threat=_threat(attack), step_size=step_size, steps=attack.steps)

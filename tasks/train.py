@@ -22,6 +22,7 @@ import atcore.folding
 import atcore.losses
 import atcore.models
 import atcore.pixels
+import atcore.precision
 import atcore.pretrained
 import atcore.rng
 import atcore.schedules
@@ -59,6 +60,7 @@ _CODE = (
     atcore.losses,
     atcore.models,
     atcore.pixels,
+    atcore.precision,
     atcore.pretrained,
     atcore.rng,
     atcore.schedules,
@@ -157,7 +159,8 @@ def _curve(history: tuple[Epoch, ...]) -> str:
 def _detail(epoch: Epoch) -> str:
     robust = epoch.validation_robust_accuracy
     shown = "" if robust is None else f", robust {robust:.3f}"
-    return f"loss {epoch.loss:.3f}, validation {epoch.validation_accuracy:.3f}{shown}"
+    accuracies = f"validation {epoch.validation_accuracy:.3f}{shown}"
+    return f"loss {epoch.loss:.3f}, {accuracies}, {epoch.precision}"
 
 
 def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
@@ -227,6 +230,7 @@ def main(dataset: str, method: str, number: str) -> None:
         "target_accuracy": spec.stop_at_accuracy,
         "validation_accuracy": progress.kept.validation_accuracy,
         "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
+        "precision": progress.kept.precision,
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method, seed), _curve(progress.history))

@@ -87,6 +87,7 @@ class Section:
 
     dataset: Dataset
     style: dict[str, Look]
+    precision: str
     headline: str
     findings: Sequence[str]
     groups: Sequence[Group]
@@ -224,6 +225,7 @@ def section(
     return Section(
         dataset=dataset,
         style=looks(dataset.networks),
+        precision=sentences.precision(dataset),
         headline=sentences.headline(dataset, claims),
         findings=sentences.findings(dataset, claims),
         groups=_table(dataset),

@@ -38,9 +38,10 @@ SMALL: dict[str, Any] = {
     "dataset.shapes.training.threads": 1,
     "variant.saturated.levels": [4],
     "variant.patch_shuffled.levels": [2],
+    "method.pgd_linf_8.attack.step_size": 1,
     # Robust accuracy on so few images jumps; that must not look like a collapse.
     "method.pgd_linf_8.eps_warmup": 1,
-    "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": "2/255", "steps": 2}],
+    "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": 0.5, "steps": 2}],
     "quality.images": 100,
     "quality.epochs": 1,
     "salience.images": 2,

@@ -17,6 +17,7 @@ import ray
 
 from atcore.architecture import ModelSpec
 from atcore.errors import UserError
+from atcore.images.splits import of_source
 from atcore.models import build
 from tasks import cluster, params, paths, stage
 from tasks.download import ARCHIVES
@@ -60,7 +61,7 @@ def counts(settings: params.Params, dataset: str) -> Counts:
     chosen: dict[str, int] = {}
     for split in ("test", "validation", "train"):
         source = split if split in archive.images else "train"
-        amount = amounts[split]
+        amount = of_source(amounts[split], split, source)
         if amount is None:
             amount = left[source]
         elif isinstance(amount, float):

@@ -10,9 +10,10 @@ import numpy as np
 
 from atcore.errors import UserError
 from atcore.images.sources import caltech256, cifar10, folder, parquet, tiny_imagenet
-from atcore.images.sources.source import SPLITS, Entries, Source
+from atcore.images.sources.naming import SPLITS
+from atcore.images.sources.source import Entries, Source, hidden
 
-__all__ = ["FORMATS", "SPLITS", "Entries", "Source", "load"]
+__all__ = ["FORMATS", "SPLITS", "Entries", "Source", "hidden", "load"]
 
 FORMATS: dict[str, Callable[[Path], Source]] = {
     "parquet": parquet.load,
@@ -33,7 +34,8 @@ def load(format_name: str, path: Path) -> Source:
     """
     source = FORMATS[format_name](path)
     if "train" not in source.splits:
-        raise UserError(f"{path}: no training images, only {', '.join(source.splits)}")
+        found = ", ".join(f"{split} ({entries.place})" for split, entries in source.splits.items())
+        raise UserError(f"{path}: no training images, only {found}")
     if len(source.classes) < 2:
         found = ", ".join(source.classes) or "none"
         raise UserError(f"{path}: classes: {found}; at least 2 are needed")

@@ -36,7 +36,7 @@ def evaluation_attack(asked: Robustness) -> "PGD":
     from atcore.attacks.pgd import PGD  # noqa: PLC0415
 
     threat = threat_model(asked.norm, asked.eps, **asked.given("smoothness"))
-    return PGD(threat=threat, step_size=asked.step_size, steps=asked.steps)
+    return PGD(threat=threat, step_size=asked.step_size * asked.eps, steps=asked.steps)
 
 
 def _predict(job: Job, network: Trained, seed: int) -> Predictions:

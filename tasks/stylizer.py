@@ -56,7 +56,8 @@ def stylizing_spec(settings: params.Params, name: str) -> StylizingSpec:
 
 
 def main(dataset: str, name: str) -> None:
-    """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses).
+    """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses, and the
+    precision in which they were computed).
 
     Raises:
         UserError: a name is unknown, the encoder or the styles cannot be read, or training
@@ -88,7 +89,8 @@ def main(dataset: str, name: str) -> None:
         arguments = (spec, encoder, images, styles)
         for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
             last = progress.history[-1]
-            advance(last.step - done, f"content {last.content:.3g}, style {last.style:.3g}")
+            shown = f"content {last.content:.3g}, style {last.style:.3g}, {last.precision}"
+            advance(last.step - done, shown)
             done = last.step
     with replacing(paths.stylizer(dataset, name)) as folder:
         folder.mkdir()

@@ -164,7 +164,8 @@ def _curve(history: tuple[Epoch, ...]) -> str:
 def _detail(epoch: Epoch) -> str:
     robust = epoch.validation_robust_accuracy
     shown = "" if robust is None else f", robust {robust:.3f}"
-    return f"loss {epoch.loss:.3f}, validation {epoch.validation_accuracy:.3f}{shown}"
+    accuracies = f"validation {epoch.validation_accuracy:.3f}{shown}"
+    return f"loss {epoch.loss:.3f}, {accuracies}, {epoch.precision}"
 
 
 def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
@@ -234,6 +235,7 @@ def main(dataset: str, method: str, number: str) -> None:
         "target_accuracy": spec.stop_at_accuracy,
         "validation_accuracy": progress.kept.validation_accuracy,
         "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
+        "precision": progress.kept.precision,
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method, seed), _curve(progress.history))

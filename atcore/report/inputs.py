@@ -29,6 +29,7 @@ class Training:
         epochs: trained in full or in part.
         target_accuracy: clean validation accuracy to stop at, or None.
         validation_accuracy, validation_robust_accuracy: 0 to 1; the second may be None.
+        precision: `bf16` or `fp32`.
     """
 
     finished: str
@@ -36,6 +37,7 @@ class Training:
     target_accuracy: float | None
     validation_accuracy: float
     validation_robust_accuracy: float | None
+    precision: str
 
 
 @dataclass(frozen=True)

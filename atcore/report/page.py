@@ -88,6 +88,7 @@ class Section:
 
     dataset: Dataset
     style: dict[str, Look]
+    precision: str
     headline: str
     findings: Sequence[str]
     groups: Sequence[Group]
@@ -225,6 +226,7 @@ def section(
     return Section(
         dataset=dataset,
         style=looks(dataset.networks),
+        precision=sentences.precision(dataset),
         headline=sentences.headline(dataset, claims),
         findings=sentences.findings(dataset, claims),
         groups=_table(dataset),

@@ -198,19 +198,35 @@ def _failures(name: str, network: Network, training: Training) -> Iterator[str]:
         )
 
 
+def _trainings(dataset: Dataset) -> Iterator[tuple[str, Network, int, Training]]:
+    """Every network as a reader tells it from others: name, method, seed and training."""
+    for network in dataset.networks:
+        for seed, training in zip(dataset.seeds, network.trainings, strict=True):
+            of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
+            yield network.method + of_seed, network, seed, training
+
+
+def precision(dataset: Dataset) -> str:
+    """In which precision the networks were trained, and which in which where they differ."""
+    names: dict[str, list[str]] = {}
+    for name, _, _, training in _trainings(dataset):
+        names.setdefault(training.precision, []).append(name)
+    if len(names) == 1:
+        return f"networks trained in {next(iter(names))}"
+    shown = [f"{used} ({', '.join(of_it)})" for used, of_it in names.items()]
+    return f"networks trained in {' and '.join(shown)}"
+
+
 def notes(dataset: Dataset) -> list[str]:
     """What a reader must know before believing the numbers: failed training, missing images."""
     found: list[str] = []
-    for network in dataset.networks:
-        guesses = guessing(dataset, network.method)
-        for seed, training in zip(dataset.seeds, network.trainings, strict=True):
-            of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
-            found.extend(_failures(network.method + of_seed, network, training))
-            if seed in guesses:
-                found.append(
-                    f"{network.method}{of_seed} is not clearly better than a guess on clean "
-                    "images: it has learned nothing, and no claim is tested on it."
-                )
+    for name, network, seed, training in _trainings(dataset):
+        found.extend(_failures(name, network, training))
+        if seed in guessing(dataset, network.method):
+            found.append(
+                f"{name} is not clearly better than a guess on clean images: it has learned "
+                "nothing, and no claim is tested on it."
+            )
     if dataset.unreadable:
         named = ", ".join(dataset.unreadable[:_NAMED])
         more = len(dataset.unreadable) - _NAMED

@@ -16,7 +16,7 @@ ROOT = "256_ObjectCategories"
 ARCHIVE = f"{ROOT}.tar"
 
 # As in torchvision, what else lies there is no image: 056.dog/greg and 198.spider/RENAME2.
-_IMAGE = re.compile(ROOT + r"/([^/]+)/[^/]+\.jpg")
+_IMAGE = re.compile(ROOT + r"/([^/.][^/]*)/[^/.][^/]*\.jpg")
 
 
 def _piece(path: Path, offset: int, size: int) -> bytes:
@@ -45,8 +45,8 @@ def _packed(archive: Path) -> dict[str, Callable[[], bytes]]:
 
 
 def _unpacked(folder: Path) -> dict[str, Callable[[], bytes]]:
-    files = (path for path in (folder / ROOT).glob("*/*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes for path in files}
+    visible = (folder / ROOT).glob("[!.]*/[!.]*")
+    return {path.relative_to(folder).as_posix(): path.read_bytes for path in visible}
 
 
 def load(folder: Path) -> Source:
@@ -83,9 +83,11 @@ def load(folder: Path) -> Source:
         classes=classes,
         splits={
             "train": Entries(
+                place=ROOT if unpacked else ARCHIVE,
                 names=[f"{place}: {name}" for name in members],
                 labels=np.asarray([index[class_of[name]] for name in members], np.int32),
             )
         },
         read=read,
+        skipped={"no images <class>/*.jpg": sorted(files.keys() - class_of.keys())},
     )

@@ -91,7 +91,9 @@ def load(folder: Path) -> Source:
         classes=tuple(batches[meta][CIFAR10.meta["key"]]),
         splits={
             split: Entries(
-                names=[f"{place}: {split} image {i}" for i in range(len(values))], labels=values
+                place=", ".join(name for name, _ in splits[split]),
+                names=[f"{place}: {split} image {i}" for i in range(len(values))],
+                labels=values,
             )
             for split, values in labels.items()
         },

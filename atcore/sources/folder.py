@@ -8,33 +8,56 @@ from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 from atcore.sources.entries import Entries, Source, contents, listing
+from atcore.sources.naming import SPLIT_OF, UNDERSTOOD, split_words
 
-_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
+def _is_split(path: Path) -> bool:
+    return path.name.lower() in SPLIT_OF
 
 
 def _top(folder: Path) -> list[Path]:
     """What lies in `folder`, or in the only folder in it where that holds folders only."""
     top = contents(folder)
     only = top[0]
-    if len(top) > 1 or only.name in _SPLITS or not only.is_dir():
+    if len(top) > 1 or _is_split(only) or not only.is_dir():
         return top
     inner = listing(only)
     return inner if all(path.is_dir() for path in inner) else top
 
 
+def _classes(split_folder: Path) -> list[Path]:
+    found = listing(split_folder)
+    if not any(path.is_dir() for path in found):
+        raise UserError(
+            f"{split_folder}: no class folders in it, so that the classes of its images are "
+            f"unknown; expected {split_folder.name}/<class>/*"
+        )
+    return found
+
+
 def _trees(folder: Path) -> dict[str, list[Path]]:
-    """Class folders by split."""
+    """Class folders by split.
+
+    The name of a class may well have the word for a split in it (bullet_train); a folder is a split
+    if it is called by nothing else, or where others have the word for another split.
+    """
     top = _top(folder)
-    if not any(path.name in _SPLITS for path in top):
+    words = {path: split_words(path.name) for path in top if path.is_dir()}
+    named = {SPLIT_OF[word] for found in words.values() for word in found}
+    if len(named) < 2 and not any(map(_is_split, words)):
         return {"train": top}
     trees: dict[str, list[Path]] = {}
     for path in top:
-        split = _SPLITS.get(path.name)
-        if split is None:
-            raise UserError(f"{path}: not expected beside folders named {', '.join(_SPLITS)}")
+        splits = {SPLIT_OF[word] for word in split_words(path.name)}
+        if len(splits) != 1:
+            raise UserError(
+                f"{path}: not expected beside folders that are splits ({UNDERSTOOD}); "
+                "if all are classes, put them into a folder train"
+            )
+        (split,) = splits
         if split in trees:
             raise UserError(f"{path}: there is another folder for {split}")
-        trees[split] = listing(path)
+        trees[split] = _classes(path)
     if "train" not in trees:
         raise UserError(f"{top[0].parent}: no folder train beside {', '.join(trees)}")
     return trees
@@ -51,15 +74,15 @@ def _files(class_folder: Path) -> list[Path]:
 
 
 def load(folder: Path) -> Source:
-    """List `folder`/<class>/* or `folder`/{train,validation,test}/<class>/*.
+    """List `folder`/<class>/* or `folder`/<split>/<class>/*.
 
-    `val` is another name for validation. One folder around everything is allowed, as archives
-    often have it. Classes are in the order of their names, and so are the images of a class.
-    Every file in a class's folder counts as an image.
+    Split folders are called by the words of `naming`. One folder around everything is allowed, as
+    archives often have it. Classes are in the order of their names, and so are the images of a
+    class. Every file in a class's folder counts as an image, unless it is hidden.
 
     Raises:
-        UserError: a class has no images, is absent from the training images, or something is
-            neither a class's folder nor an image.
+        UserError: a class has no images, is absent from the training images, a split has no class
+            folders, or something is neither a split's folder, nor a class's, nor an image.
     """
     trees = _trees(folder)
     classes = tuple(path.name for path in trees["train"])
@@ -86,7 +109,11 @@ def load(folder: Path) -> Source:
     return Source(
         classes=classes,
         splits={
-            split: Entries([str(path) for path in paths], np.asarray(labels[split], np.int32))
+            split: Entries(
+                place=str(trees[split][0].parent),
+                names=[str(path) for path in paths],
+                labels=np.asarray(labels[split], np.int32),
+            )
             for split, paths in files.items()
         },
         read=read,

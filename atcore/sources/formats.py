@@ -10,9 +10,10 @@ import numpy as np
 
 from atcore.base.errors import UserError
 from atcore.sources import caltech256, cifar10, folder, hugging_face, tiny_imagenet
-from atcore.sources.entries import SPLITS, Entries, Source
+from atcore.sources.entries import Entries, Source, hidden
+from atcore.sources.naming import SPLITS
 
-__all__ = ["FORMATS", "SPLITS", "Entries", "Source", "load"]
+__all__ = ["FORMATS", "SPLITS", "Entries", "Source", "hidden", "load"]
 
 FORMATS: dict[str, Callable[[Path], Source]] = {
     "parquet": hugging_face.load,
@@ -33,7 +34,8 @@ def load(format_name: str, path: Path) -> Source:
     """
     source = FORMATS[format_name](path)
     if "train" not in source.splits:
-        raise UserError(f"{path}: no training images, only {', '.join(source.splits)}")
+        found = ", ".join(f"{split} ({entries.place})" for split, entries in source.splits.items())
+        raise UserError(f"{path}: no training images, only {found}")
     if len(source.classes) < 2:
         found = ", ".join(source.classes) or "none"
         raise UserError(f"{path}: classes: {found}; at least 2 are needed")

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 from atcore.base.parquet import readable
-from atcore.sources.entries import SPLITS, Entries, Source, contents
+from atcore.base.wording import some
+from atcore.sources.entries import Entries, Source, contents
+from atcore.sources.naming import by_split, require_all_shards
 
 _IMAGES = ("image", "img")
 _LABELS = ("label", "labels", "fine_label")
@@ -26,14 +28,6 @@ class _File:
     image_column: str
     labels: NDArray[np.int64]
     classes: tuple[str, ...] | None
-
-    @property
-    def split(self) -> str:
-        """By the file's name; what is called otherwise is for training."""
-        for prefix in (*SPLITS, "val"):
-            if self.path.name.startswith(prefix):
-                return "validation" if prefix == "val" else prefix
-        return "train"
 
 
 @contextmanager
@@ -130,38 +124,44 @@ def _read(file: _File, rows: NDArray[np.int64]) -> Iterator[bytes]:
 def load(folder: Path) -> Source:
     """List the rows of `folder`/*.parquet.
 
-    Files called train*, validation* or val*, and test* are those splits, other names are for
-    training. The images are a struct with `bytes` in a column `image` or `img`, the labels an
-    integer column `label`, `labels` or `fine_label`. Class names are those the library `datasets`
-    leaves in the metadata, else the labels' numbers.
+    Files belong to the split that a word in their names says (`naming`); without such words all
+    are for training. The images are a struct with `bytes` in a column `image` or `img`, the labels
+    an integer column `label`, `labels` or `fine_label`. Class names are those the library
+    `datasets` leaves in the metadata, else the labels' numbers.
 
     Raises:
-        UserError: something else than Parquet files is in the folder, a file is damaged, lacks
-            a column or disagrees on the class names, or a label is not one of a class.
+        UserError: something else than Parquet files is in the folder, a name does not say which
+            split it is, a shard is absent, a file is damaged, lacks a column or disagrees on the
+            class names, or a label is not one of a class.
     """
     paths = contents(folder)
     for path in paths:
         if path.suffix != ".parquet" or not path.is_file():
             raise UserError(f"{path}: not expected here; allowed: *.parquet")
-    files = [_file(path) for path in paths]
-    classes = _classes(files)
-    by_split = {split: [file for file in files if file.split == split] for split in SPLITS}
+    require_all_shards(paths)
+    splits = by_split(paths)
+    files = {path: _file(path) for path in paths}
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
         start = 0
-        for file in by_split[split]:
-            yield from _read(file, _within(indices, start, len(file.labels)))
-            start += len(file.labels)
+        for path in splits[split]:
+            count = len(files[path].labels)
+            yield from _read(files[path], _within(indices, start, count))
+            start += count
 
     return Source(
-        classes=classes,
+        classes=_classes(list(files.values())),
         splits={
             split: Entries(
-                names=[f"{f.path}: row {row}" for f in members for row in range(len(f.labels))],
-                labels=np.concatenate([f.labels for f in members]).astype(np.int32),
+                place=some([path.name for path in members]),
+                names=[
+                    f"{path}: row {row}"
+                    for path in members
+                    for row in range(len(files[path].labels))
+                ],
+                labels=np.concatenate([files[path].labels for path in members]).astype(np.int32),
             )
-            for split, members in by_split.items()
-            if members
+            for split, members in splits.items()
         },
         read=read,
     )

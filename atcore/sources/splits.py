@@ -26,6 +26,15 @@ class Chosen:
     indices: NDArray[np.int64]
 
 
+def of_source(amount: Amount, split: str, source: str) -> Amount:
+    """What to take of the source's split `source` where `amount` of `split` is asked for.
+
+    A share of validation or test says how much to hold out of the training images: what the source
+    itself holds out is taken whole.
+    """
+    return None if isinstance(amount, float) and source == split != "train" else amount
+
+
 def _ranks(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """How many of the images before each one have its class, N."""
     order = np.argsort(labels, kind="stable")
@@ -88,8 +97,9 @@ def choose(
 
     A split the source lacks is held out of its training images: first the test, then the
     validation images. A number of images is spread over the classes as evenly as they allow. A
-    share is one of each class, rounded, but at least one image. A smaller number is a subset of a
-    larger one, as long as the other splits stay the same.
+    share is one of each class, rounded, but at least one image; where the source has validation or
+    test images of its own, a share takes all of them. A smaller number is a subset of a larger one,
+    as long as the other splits stay the same.
 
     Args:
         labels: int32, of the source's images, by split; at least `train`.
@@ -103,7 +113,8 @@ def choose(
     pools = {split: np.arange(len(values)) for split, values in labels.items()}
     chosen = {}
     for split in ("test", "validation", "train"):
-        source, amount = split if split in labels else "train", amounts[split]
+        source = split if split in labels else "train"
+        amount = of_source(amounts[split], split, source)
         if amount is None and source != split:
             raise UserError(
                 f"{key}.{split}: null is not allowed, as the source has no {split} images of its "

@@ -20,6 +20,7 @@ _ROOT = "tiny-imagenet-200/"
 _ANNOTATIONS = _ROOT + "val/val_annotations.txt"
 _TRAIN = re.compile(_ROOT + r"train/([^/]+)/images/[^/]+")
 _VAL = re.compile(_ROOT + r"val/images/([^/]+)")
+_UNLABELLED = re.compile(_ROOT + r"test/images/[^/]+")
 
 
 @contextmanager
@@ -98,6 +99,7 @@ def load(folder: Path) -> Source:
         classes = _class_names(wnids, _lines(archive, _ROOT + "words.txt"))
         index = {wnid: label for label, wnid in enumerate(wnids)}
         labels = {"train": _train(archive, index), "test": _val(archive, index)}
+        unlabelled = list(filter(_UNLABELLED.fullmatch, archive.namelist()))
     members = {split: list(by_member) for split, by_member in labels.items()}
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
@@ -109,10 +111,12 @@ def load(folder: Path) -> Source:
         classes=classes,
         splits={
             split: Entries(
+                place=f"{ARCHIVE}: {'val' if split == 'test' else split}",
                 names=[f"{path}: {member}" for member in by_member],
                 labels=np.asarray(list(by_member.values()), np.int32),
             )
             for split, by_member in labels.items()
         },
         read=read,
+        skipped={"images without labels": unlabelled},
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from atcore.base.errors import UserError
 from atcore.base.rng import numpy_rng, stream_key
 from atcore.images.pixels import to_pixels
+from atcore.networks.precision import resolved
 from atcore.networks.schedules import cosine
 from atcore.stylizing.adain import Stylizer, losses, resized, working_side
 from atcore.stylizing.encoder import Encoder
@@ -36,7 +37,8 @@ class StylizingSpec:
         style_weight: of the style loss against the content loss (lambda of equation 11).
         identity_weight: of the identity loss against the content loss.
         size: images are enlarged to this side in pixels before they are stylized.
-        precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
+        precision: `fp32` or `bf16` (autocast) for the forward and backward passes; `auto` is bf16
+            where the device computes it natively, fp32 elsewhere.
         threads: CPU threads; part of the computation, since sums depend on it.
         seed: of initialisation, order and styles.
     """
@@ -54,12 +56,17 @@ class StylizingSpec:
 
 @dataclass(frozen=True)
 class Round:
-    """Mean losses of a twentieth of the steps, up to and with `step`, counted from 1."""
+    """Mean losses of a twentieth of the steps, up to and with `step`, counted from 1.
+
+    Attributes:
+        precision: `bf16` or `fp32`, of its passes.
+    """
 
     step: int
     content: float
     style: float
     identity: float
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class StylizerTraining:
     def __init__(self, spec: StylizingSpec, encoder: Encoder, device: torch.device) -> None:
         torch.set_num_threads(spec.threads)
         self.spec, self.device = spec, device
+        self.precision = resolved(spec.precision, device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_key(spec.seed, "stylizer/weights") & (2**63 - 1))
             stylizer = Stylizer(encoder)
@@ -91,6 +99,8 @@ class StylizerTraining:
     def restore(self, checkpoint: bytes) -> None:
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Round(**fields) for fields in state["history"])
+        # As it began, also on another device, so that it equals an uninterrupted run.
+        self.precision = self.history[-1].precision
         self.stylizer.decoder.load_state_dict(state["decoder"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -122,8 +132,7 @@ class StylizerTraining:
         """One step of Adam; the three losses, on the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(step, self.spec.steps, self.spec.learning_rate)
-        bf16 = self.spec.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             content, style, identity = losses(
                 self.stylizer, contents, styles, identity=self.spec.identity_weight > 0
             )
@@ -171,7 +180,8 @@ def train_stylizer(
                 f"a loss is not finite in steps {start + 1} to {end}; "
                 f"lower learning_rate (now {spec.learning_rate})"
             )
-        run.history += (Round(end, *means),)
+        content, style, identity = means
+        run.history += (Round(end, content, style, identity, run.precision),)
         yield run.save()
 
 

@@ -29,6 +29,7 @@ from atcore.images.pixels import crop_flip, to_pixels
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.folding import FoldedTwin
 from atcore.networks.models import build
+from atcore.networks.precision import resolved
 from atcore.networks.schedules import SCHEDULES
 from atcore.training.data import Part, Split
 from atcore.training.losses import Network
@@ -54,6 +55,7 @@ class Epoch:
             where there is an attack.
         validation_accuracy: on clean validation images.
         validation_robust_accuracy: under the validation attack; None without one.
+        precision: `bf16` or `fp32`, of its passes.
     """
 
     number: int
@@ -61,6 +63,7 @@ class Epoch:
     accuracy: float
     validation_accuracy: float
     validation_robust_accuracy: float | None
+    precision: str
 
 
 @torch.no_grad()
@@ -122,13 +125,10 @@ class Training:
         self.history: tuple[Epoch, ...] = ()
         # Where the attack of free training left the last batch of this epoch.
         self.carried: Tensor | None = None
-        dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
-        self.twin = FoldedTwin(self.model, dtype)
         # What is validated and handed out.
-        self.average, self.average_twin = self.model, self.twin
-        if spec.ema:
-            self.average = copy.deepcopy(self.model)
-            self.average_twin = FoldedTwin(self.average, dtype)
+        self.average = copy.deepcopy(self.model) if spec.ema else self.model
+        native = self.workers.all(resolved(spec.precision, device) == "bf16", device)
+        self.compute_in("bf16" if native else "fp32")
         # What is handed out: the weights themselves, or a copy of those of the best epoch.
         self.kept: dict[str, Tensor] = self.average.state_dict()
         self.statistics: list[Tensor] = []
@@ -138,8 +138,15 @@ class Training:
                 assert module.running_var is not None
                 self.statistics += [module.running_mean, module.running_var]
 
+    def compute_in(self, precision: str) -> None:
+        """Take all passes in `bf16` or `fp32`, those through the folded twins too."""
+        self.precision = precision
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.twin = FoldedTwin(self.model, dtype)
+        self.average_twin = FoldedTwin(self.average, dtype) if self.spec.ema else self.twin
+
     def autocast(self) -> AbstractContextManager[Any]:
-        enabled = self.spec.precision == "bf16"
+        enabled = self.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def logits(self, network: nn.Module) -> Network:
@@ -168,6 +175,8 @@ class Training:
         """Take over a saved state; returns how training finished, if it had."""
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
+        # As it began, also on another device, so that it equals an uninterrupted run.
+        self.compute_in(self.history[-1].precision)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self.spec.keep == "best_robust":
@@ -317,6 +326,7 @@ class Training:
             correct_sum.item() / seen,
             self.validate(validation, None),
             robust,
+            self.precision,
         )
         self.history += (result,)
         if spec.keep == "best_robust" and kept_epoch(spec, self.history) is result:

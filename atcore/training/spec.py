@@ -28,7 +28,8 @@ class TrainingSpec:
         validation_attack: measures robust validation accuracy after every epoch; None skips it.
         augment: `none`, or `crop_flip`: random crops of the network's size, half of them flipped;
             images of that size are zero-padded by an eighth of it before.
-        precision: `fp32` or `bf16` (autocast) for the forward and backward passes.
+        precision: `fp32` or `bf16` (autocast) for the forward and backward passes; `auto` is bf16
+            where the devices of all workers compute it natively, fp32 elsewhere.
         threads: CPU threads; part of the computation, since sums depend on it.
         stop_at_accuracy: stop as soon as the clean validation accuracy reaches this value.
         seed: of initialisation, order, augmentation and attack.

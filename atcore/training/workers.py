@@ -37,6 +37,12 @@ class Workers:
         start, end = (items * rank // self.count for rank in (self.rank, self.rank + 1))
         return (slice(start, end), end - start) if end > start else (slice(0, 1), 0)
 
+    def all(self, holds: bool, device: torch.device) -> bool:
+        """Whether something holds on every worker."""
+        count = torch.tensor(int(holds), device=device)
+        self.sum([count])
+        return count.item() == self.count
+
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one dtype by their sums over all workers, in one message.
 

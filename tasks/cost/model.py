@@ -14,6 +14,7 @@ import ray
 from atcore.base.errors import UserError
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
+from atcore.sources.splits import of_source
 from tasks import params
 from tasks.cluster import pool
 from tasks.cost.passes import evaluation_passes, salience_passes, training_passes
@@ -59,7 +60,7 @@ def counts(settings: params.Params, dataset: str) -> Counts:
     chosen: dict[str, int] = {}
     for split in ("test", "validation", "train"):
         source = split if split in archive.images else "train"
-        amount = amounts[split]
+        amount = of_source(amounts[split], split, source)
         if amount is None:
             amount = left[source]
         elif isinstance(amount, float):

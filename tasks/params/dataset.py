@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.params.fields import Count, Integer, MisfitError, Positive, Section
+from tasks.params.fields import Count, Integer, MisfitError, Positive, Precision, Section
 
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.networks.models).
 _SMALLEST_PRETRAINED = 64
@@ -47,7 +47,7 @@ class DatasetTraining(Section):
     learning_rate_factor: Positive
     augment: Literal["none", "crop_flip"]
     attack_steps: Count
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     threads: Count
 
 

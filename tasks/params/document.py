@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, model_validator
 
 from atcore.base.errors import UserError
+from tasks.params.attack import PgdAttack, require_possible, require_reach
 from tasks.params.dataset import Dataset
 from tasks.params.evaluate import Evaluate, Quality, Salience
 from tasks.params.fields import MisfitError, Section
@@ -93,6 +94,27 @@ class Params(Section):
                 )
 
     @model_validator(mode="after")
+    def _attacks_fit(self) -> Self:
+        self._require_fitting_attacks(self.run)
+        return self
+
+    def _require_fitting_attacks(self, selection: Selection) -> None:
+        """Hold all attacks against the datasets whose images they are to change."""
+        for name in selection.datasets:
+            side, steps = self.dataset[name].image_size, self.dataset[name].training.attack_steps
+            for method in selection.methods:
+                key, attack = f"method.{method}.attack", self.method[method].attack
+                if attack is None:
+                    continue
+                require_possible(f"{key}.eps", attack.norm, attack.eps, attack.at or side)
+                if isinstance(attack, PgdAttack):
+                    given = f"{steps} steps (dataset.{name}.training.attack_steps)"
+                    require_reach(f"{key}.step_size", attack.step_size, steps, attack.eps, given)
+            for key, tests in self.evaluate.attacks.items():
+                for place, test in enumerate(tests):
+                    require_possible(f"evaluate.{key}.{place}.eps", test.norm, test.eps, side)
+
+    @model_validator(mode="after")
     def _transfers_exist(self) -> Self:
         for name in self.variant:
             transfer = self.transfer(name)
@@ -157,6 +179,7 @@ class Params(Section):
         self.require(paper=name)
         try:
             self._require_selectable(f"paper.{name}", self.paper[name])
+            self._require_fitting_attacks(self.paper[name])
         except MisfitError as error:
             raise UserError(f"{PARAMS}: {error}") from error
         run = self.run.model_copy(update=dict(self.paper[name]))

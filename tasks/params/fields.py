@@ -1,6 +1,6 @@
 """What all sections are made of: a base that knows its keys, and the types of their values."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -55,3 +55,5 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 # Strict: neither `true` nor 1.0 is 1, and some are names of stages and files too.
 Integer = Annotated[int, Field(strict=True)]
 Count = Annotated[Integer, Field(ge=1)]
+# Of a training: atcore.networks.precision says what `auto` is.
+Precision = Literal["auto", "bf16", "fp32"]

@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.params.fields import Count, Integer, MisfitError, NonNegative, Positive, Section
+from tasks.params.fields import (
+    Count,
+    Integer,
+    MisfitError,
+    NonNegative,
+    Positive,
+    Precision,
+    Section,
+)
 
 # The transfer that needs no stylizer, and the encoder that is downloaded.
 FILTERED, IMAGENET = "filtered", "imagenet"
@@ -46,7 +54,7 @@ class Stylizer(Section):
     learning_rate: Positive
     style_weight: NonNegative
     identity_weight: NonNegative
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     threads: Count
 
 

@@ -1,6 +1,7 @@
 """Small inputs that the tests of `atcore` share: images of `shapes`, specs and trained networks."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,12 @@ def training_spec(**changes: Any) -> TrainingSpec:
         seed=0,
     )
     return replace(spec, **changes)
+
+
+def native_precision() -> str:
+    """What `auto` has to be on this CPU, by what the kernel says of it."""
+    words = set(Path("/proc/cpuinfo").read_text().split())
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & words else "fp32"
 
 
 def train_to_end(spec: TrainingSpec, training: Split, validation: Split) -> Progress:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from flow_workspace import FlowRun, Flows, git, graph, stage
-from pipeline_workspace import PROJECT, Workspace, succeeded, wait_until
+from pipeline_workspace import LONG, PROJECT, Workspace, succeeded, wait_until
 
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -350,7 +350,9 @@ def test_a_flow_that_is_stopped_leaves_no_process_and_goes_on_where_it_was(
         assert len(flows.workspace.processes()) > 1
         run = flows.latest()
         running.send(number)
-        wait_until(lambda: not flows.workspace.processes(), "the end of all processes", 15)
+        wait_until(
+            lambda: not flows.workspace.processes(), "the end of all processes", 15, pause=LONG
+        )
     assert run.state == "CRASHED"
     assert not (flows.workspace.root / "slow.txt").exists()
 
@@ -380,11 +382,11 @@ def test_a_served_run_that_is_cancelled_from_outside_leaves_no_process(
         match = re.search(r"flow-run/([0-9a-f-]{36})|UUID: ([0-9a-f-]{36})", output)
         assert match is not None, output
         run = FlowRun(flows.api, match[1] or match[2], "", "")
-        wait_until(stage_runs, "the stage to start")
+        wait_until(stage_runs, "the stage to start", pause=LONG)
         with flows.command("prefect", "flow-run", "cancel", run.id) as cancelled:
             succeeded(cancelled.wait())
-        wait_until(lambda: not stage_runs(), "the end of the stage", 15)
-        wait_until(lambda: run.state == "CANCELLED", "the run to say that it was cancelled")
+        wait_until(lambda: not stage_runs(), "the end of the stage", 15, pause=LONG)
+        assert run.wait() == "CANCELLED"
         assert run.stages["slow"] == "Cancelled"
         assert not server.ended
 

@@ -53,6 +53,14 @@ def test_the_report_has_numbers_of_every_model(pipeline: Pipeline) -> None:
         assert model in page
 
 
+def test_the_precision_of_a_training_is_printed_recorded_and_reported(pipeline: Pipeline) -> None:
+    root = pipeline.workspace.root
+    used = json.loads((root / "curves/shapes/standard/0.json").read_text())["precision"]
+    line = rf"^train shapes standard 0: {EPOCHS}/{EPOCHS} loss .*, {used}$"
+    assert re.search(line, pipeline.first.output, re.MULTILINE)
+    assert f"; networks trained in {used}<" in (root / "reports/index.html").read_text()
+
+
 def test_a_second_run_computes_nothing(pipeline: Pipeline) -> None:
     again = succeeded(pipeline.workspace.repro())
     assert again.stages_run == []

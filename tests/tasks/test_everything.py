@@ -37,9 +37,9 @@ from tasks.train import training_spec
 
 SETTINGS = load(Path(__file__).parents[2] / "params.yaml")
 ROBUSTNESS = [
-    Robustness(norm="linf", eps=8 / 255, step_size=4 / 255, steps=2),
-    Robustness(norm="l2", eps=0.5, step_size=0.25, steps=2),
-    Robustness(norm="spatial", eps=0.5, step_size=0.25, steps=2),
+    Robustness(norm="linf", eps=8 / 255, step_size=0.5, steps=2),
+    Robustness(norm="l2", eps=0.5, step_size=0.5, steps=2),
+    Robustness(norm="spatial", eps=0.5, step_size=0.5, steps=2),
 ]
 AMOUNTS = {"train": 40, "validation": 20, "test": 40}
 # What is measured on every variant, whatever it shows.

@@ -109,7 +109,7 @@ def test_cifar10_does_not_depend_on_how_the_work_is_cut(
     real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("raw/cifar10").symlink_to(real_data / "cifar10")
-    configure("cifar10", (200, 50, 0.003))
+    configure("cifar10", (200, 50, 30))
     prepare.main("cifar10")
     tables, info = written("cifar10")
     assert info["counts"] == {"train": 200, "validation": 50, "test": 30}

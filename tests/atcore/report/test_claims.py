@@ -48,7 +48,7 @@ def network(method: str, *, adversarial: bool) -> Network:
         method=method,
         adversarial=adversarial,
         stop_at=None,
-        trainings=(Training("epochs", 1, None, 0.5, None),),
+        trainings=(Training("epochs", 1, None, 0.5, None, "fp32"),),
         curves=(Curve((0.5,), (None,)),),
         maps=Maps((), nothing.astype(np.uint8), {}, nothing, nothing),
     )

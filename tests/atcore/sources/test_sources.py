@@ -19,7 +19,7 @@ from torchvision.datasets import CIFAR10
 
 from atcore.base.errors import UserError
 from atcore.images.decode import decode
-from atcore.sources.entries import Source
+from atcore.sources.entries import Source, hidden
 from atcore.sources.formats import FORMATS, load
 from atcore.sources.tiny_imagenet import ARCHIVE
 
@@ -67,16 +67,61 @@ def test_class_folders_are_training_images(tmp_path: Path) -> None:
     assert list(source.read("train", np.array([1, 2]))) == [b"cat/b.png", b"dog/10.jpg"]
 
 
-@pytest.mark.parametrize("validation", ["validation", "val"])
-def test_split_folders(validation: str, tmp_path: Path) -> None:
-    fill(tmp_path, "train/cat/1", "train/dog/1", f"{validation}/dog/2", "test/cat/3", "test/dog/3")
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train", "validation", "test"),
+        ("train", "val", "test"),
+        ("Train", "Valid", "Test"),
+        ("TRAINING", "dev", "EVAL"),
+        ("training_set", "Validation Set", "test_set"),
+        ("seg_train", "seg_val", "seg_test"),
+    ],
+)
+@pytest.mark.parametrize("around", ["", "photographs/"])
+def test_split_folders(around: str, train: str, validation: str, test: str, tmp_path: Path) -> None:
+    train, validation, test = around + train, around + validation, around + test
+    fill(tmp_path, f"{train}/cat/1", f"{train}/dog/1", f"{validation}/dog/2")
+    fill(tmp_path, f"{test}/cat/3", f"{test}/dog/3")
     source = load("folder", tmp_path)
+    assert source.classes == ("cat", "dog")
+    assert source.splits["test"].place == f"{tmp_path}/{test}"
     assert {name: part.labels.tolist() for name, part in source.splits.items()} == {
         "train": [0, 1],
         "validation": [1],
         "test": [0, 1],
     }
     assert read_all(source, "validation") == [f"{validation}/dog/2".encode()]
+
+
+def test_words_for_a_split_within_the_names_of_classes_are_no_splits(tmp_path: Path) -> None:
+    fill(tmp_path, "bullet_train/1.jpg", "steam_train/1.jpg", "contest/1.jpg")
+    source = load("folder", tmp_path)
+    assert source.classes == ("bullet_train", "contest", "steam_train")
+    assert list(source.splits) == ["train"]
+
+
+def test_what_is_hidden_is_no_image_and_no_class_at_any_depth(tmp_path: Path) -> None:
+    folder = tmp_path / "my_folder"
+    fill(folder, "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", ".gitignore")
+    fill(folder, ".DS_Store", ".ipynb_checkpoints/1-checkpoint.jpg", "train/.Trash/cat/1.jpg")
+    fill(folder, "train/cat/._1.jpg", "train/dog/.ipynb_checkpoints/1-checkpoint.jpg")
+    fill(tmp_path, "elsewhere/1.jpg", "elsewhere/.DS_Store")
+    (folder / "test/dog").symlink_to(tmp_path / "elsewhere")
+    source = load("folder", folder)
+    assert source.classes == ("cat", "dog")
+    assert [len(part.names) for part in source.splits.values()] == [2, 2]
+    assert hidden(folder) == [
+        f"{folder}/{name}"
+        for name in (
+            ".DS_Store",
+            ".ipynb_checkpoints",
+            "test/dog/.DS_Store",
+            "train/.Trash",
+            "train/cat/._1.jpg",
+            "train/dog/.ipynb_checkpoints",
+        )
+    ]
 
 
 def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
@@ -100,6 +145,27 @@ def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
         ),
         pytest.param(
             ["train/cat/1", "train/dog/1", "test"], "/test: no such folder", id="split-file"
+        ),
+        pytest.param(
+            ["Train/1.jpg", "Train/2.jpg", "Test/3.jpg"], "/Test: no class folders in it", id="flat"
+        ),
+        pytest.param(
+            ["my_train/1.jpg", "my_test/2.jpg"], "/my_test: no class folders in it", id="flat-words"
+        ),
+        pytest.param(
+            ["train/cat/1", "train/dog/1", "test/1.jpg"],
+            "/test: no class folders in it, so that the classes of its images are unknown; "
+            "expected test/<class>/*",
+            id="flat-test",
+        ),
+        pytest.param(
+            ["train/cat/1", "Eval/cat/1", "test/cat/1"], "/test: there is another", id="two-tests"
+        ),
+        pytest.param(
+            ["seg_train/cat/1", "seg_test/cat/1", "seg_pred/1"], "/seg_pred: not exp", id="third"
+        ),
+        pytest.param(
+            ["train/cat/1", "train_test/cat/1"], "/train_test: not expected", id="two-words"
         ),
     ],
 )
@@ -160,25 +226,38 @@ def test_parquet_columns_and_class_names(image: str, label: str, tmp_path: Path)
 
 
 def test_parquet_files_are_split_by_their_names(tmp_path: Path) -> None:
-    for name in ("train-0", "train-1", "data", "val", "validation-0", "test-0"):
+    for name in ("cats_Test", "dev", "train-00000-of-00002", "train-00001-of-00002"):
         write_parquet(tmp_path / f"{name}.parquet", [0, 1])
     source = load("parquet", tmp_path)
     assert source.classes == ("0", "1")
+    assert {split: part.place for split, part in source.splits.items()} == {
+        "train": "train-00000-of-00002.parquet, train-00001-of-00002.parquet",
+        "validation": "dev.parquet",
+        "test": "cats_Test.parquet",
+    }
     assert read_all(source, "train") == [
-        b"data 0",
-        b"data 1",
-        b"train-0 0",
-        b"train-0 1",
-        b"train-1 0",
-        b"train-1 1",
+        b"train-00000-of-00002 0",
+        b"train-00000-of-00002 1",
+        b"train-00001-of-00002 0",
+        b"train-00001-of-00002 1",
     ]
-    assert read_all(source, "validation") == [
-        b"val 0",
-        b"val 1",
-        b"validation-0 0",
-        b"validation-0 1",
-    ]
-    assert read_all(source, "test") == [b"test-0 0", b"test-0 1"]
+    assert read_all(source, "validation") == [b"dev 0", b"dev 1"]
+    assert read_all(source, "test") == [b"cats_Test 0", b"cats_Test 1"]
+
+
+def test_a_shard_without_its_fellow_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train-00000-of-00002.parquet", [0, 1])
+    rejects(
+        "parquet",
+        tmp_path,
+        f"{tmp_path}: of the 2 files train-N-of-00002 1 missing: train-00001-of-00002",
+    )
+
+
+def test_a_name_without_a_split_beside_others_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "cats.parquet", [0, 1])
+    write_parquet(tmp_path / "cats_test.parquet", [0, 1])
+    rejects("parquet", tmp_path, f"{tmp_path}/cats.parquet: words for a split in its name: none; ")
 
 
 def test_any_rows_are_read_across_files_row_groups_and_batches(tmp_path: Path) -> None:
@@ -247,7 +326,7 @@ def test_parquet_files_agree_on_the_class_names(tmp_path: Path) -> None:
 
 def test_parquet_needs_training_images(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test.parquet", [0, 1])
-    rejects("parquet", tmp_path, f"{tmp_path}: no training images, only test")
+    rejects("parquet", tmp_path, f"{tmp_path}: no training images, only test (test.parquet)")
 
 
 def test_damaged_parquet_is_named(tmp_path: Path) -> None:
@@ -324,6 +403,9 @@ def test_tiny_imagenet_is_read_from_its_archive(tmp_path: Path) -> None:
     assert source.splits["test"].names[0] == f"{path}: tiny-imagenet-200/val/images/val_0.JPEG"
     assert read_all(source, "train") == [b"n01", b"n02", b"n03"]
     assert list(source.read("test", np.array([1]))) == [b"v1"]
+    assert source.skipped == {
+        "images without labels": ["tiny-imagenet-200/test/images/test_0.JPEG"]
+    }
 
 
 @pytest.mark.parametrize(
@@ -457,7 +539,7 @@ def caltech256(tmp_path: Path) -> Path:
     """The unpacked archive in miniature, with what is no image in it."""
     root = "256_ObjectCategories"
     images = ("001.ak47/001_0001.jpg", "056.dog/056_0002.jpg", "056.dog/056_0001.jpg")
-    others = ("056.dog/greg/vision309/1.jpg", "198.spider/RENAME2")
+    others = ("056.dog/greg/vision309/1.jpg", "198.spider/RENAME2", "056.dog/._056_0001.jpg")
     more = ("198.spider/198_0001.jpg", "257.clutter/257_0001.jpg")
     fill(tmp_path, *(f"{root}/{name}" for name in (*images, *others, *more)))
     return tmp_path / root
@@ -479,6 +561,13 @@ def test_original_caltech256_archive(packed: bool, caltech256: Path, tmp_path: P
     ]
     assert entries.labels.tolist() == [0, 1, 1, 2, 3]
     assert read_all(source, "train") == [name.encode() for name in names]
+    ((what, skipped),) = source.skipped.items()
+    assert what == "no images <class>/*.jpg"
+    assert [name.removeprefix("256_ObjectCategories/") for name in skipped] == (
+        ["056.dog/._056_0001.jpg", "056.dog/greg/vision309/1.jpg", "198.spider/RENAME2"]
+        if packed
+        else ["056.dog/greg", "198.spider/RENAME2"]
+    )
 
 
 def test_damaged_caltech256_is_named(caltech256: Path, tmp_path: Path) -> None:

@@ -51,11 +51,20 @@ def test_missing_splits_are_held_out_of_train() -> None:
     assert np.array_equal(np.sort(together), np.arange(60))
 
 
-def test_a_share_of_an_own_split_is_taken_of_it() -> None:
+def test_a_share_takes_all_of_what_the_source_itself_holds_out() -> None:
+    own = {"train": labels(20, 20, 20), "validation": labels(4, 4, 4), "test": labels(4, 6, 8)}
+    chosen = split(own, None, 0.1, 0.2)
+    assert [part.source for part in chosen.values()] == ["test", "validation", "train"]
+    assert counts(own, chosen["train"]) == [20, 20, 20]
+    assert counts(own, chosen["validation"]) == [4, 4, 4]
+    assert counts(own, chosen["test"]) == [4, 6, 8]
+
+
+def test_a_number_limits_what_the_source_itself_holds_out() -> None:
     own = {"train": labels(10, 10, 10), "test": labels(4, 6, 8)}
-    chosen = split(own, 0.5, 3, 0.5)
+    chosen = split(own, 0.5, 3, 9)
     assert chosen["test"].source == "test"
-    assert counts(own, chosen["test"]) == [2, 3, 4]
+    assert counts(own, chosen["test"]) == [3, 3, 3]
     assert counts(own, chosen["train"]) == [5, 5, 5]
 
 
@@ -99,10 +108,13 @@ def test_splits_are_disjoint_ascending_and_hold_every_class(
     chosen = split(own, *amounts, seed=seed)
     for name, amount in zip(("train", "validation", "test"), amounts, strict=True):
         part = chosen[name]
+        assert part.source == (name if name in own else "train")
         assert (np.diff(part.indices) > 0).all()
         assert min(counts(own, part)) >= 1
         if isinstance(amount, int):
             assert len(part.indices) == amount
+        elif name == "test" and own_test:
+            assert len(part.indices) == 18
     seen = [(part.source, index) for part in chosen.values() for index in part.indices.tolist()]
     assert len(set(seen)) == len(seen)
 

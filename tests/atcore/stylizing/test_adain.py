@@ -1,13 +1,14 @@
 """AdaIN by hand, its losses against NumPy, and the training of a tiny decoder."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from atcore_samples import shapes_table
+from atcore_samples import native_precision, shapes_table
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -196,6 +197,23 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         SPEC, tiny_encoder(), SHAPES.images, None, checkpoint=states[-1].checkpoint
     )
     assert [state.history for state in again] == [states[-1].history]
+
+
+def test_a_decoder_trains_in_the_precision_of_the_device_or_in_that_in_which_it_began() -> None:
+    def run(precision: str, **arguments: bytes) -> list[Stylizing]:
+        spec = replace(SPEC, steps=4, precision=precision)
+        return list(train_stylizer(spec, tiny_encoder(), SHAPES.images, None, **arguments))
+
+    def decoder(states: list[Stylizing]) -> bytes:
+        return trained_stylizer(states[-1].checkpoint, tiny_encoder()).to_bytes()
+
+    whole = {precision: run(precision) for precision in ("fp32", "bf16")}
+    assert decoder(whole["fp32"]) != decoder(whole["bf16"])
+    assert decoder(run("auto")) == decoder(whole[native_precision()])
+    for precision, states in whole.items():
+        resumed = run("auto", checkpoint=states[0].checkpoint)
+        assert [entry.precision for entry in resumed[-1].history] == [precision] * 4
+        assert decoder(resumed) == decoder(states)
 
 
 def test_the_encoder_stays_as_it_is(weights: bytes) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from atcore_samples import model_spec, shapes_table, split_of, training_spec
+from atcore_samples import model_spec, native_precision, shapes_table, split_of, training_spec
 from torch import Tensor, nn
 
 from atcore.attacks.pgd import PGD
@@ -88,6 +88,26 @@ def test_a_resumed_run_on_two_threads_equals_an_uninterrupted_one() -> None:
     assert torch.get_num_threads() == 2
     assert resumed[-1].history == uninterrupted[-1].history
     assert weights(resumed[-1]) == weights(uninterrupted[-1])
+
+
+@pytest.mark.parametrize("began_in", ["fp32", "bf16"])
+def test_a_run_goes_on_in_the_precision_in_which_it_began(began_in: str) -> None:
+    # As on a machine for which `auto` is something else than on the one where it was interrupted.
+    uninterrupted = run(replace(EVERYTHING, precision=began_in))
+    resumed = run(replace(EVERYTHING, precision="auto"), checkpoint=uninterrupted[0].checkpoint)
+    assert [epoch.precision for epoch in resumed[-1].history] == [began_in] * 3
+    assert resumed[-1].history == uninterrupted[-1].history
+    assert weights(resumed[-1]) == weights(uninterrupted[-1])
+
+
+def test_auto_is_bf16_where_the_processor_computes_it_and_fp32_elsewhere() -> None:
+    spec = replace(EVERYTHING, epochs=1)
+    auto, bf16, fp32 = (run(replace(spec, precision=p))[-1] for p in ("auto", "bf16", "fp32"))
+    assert weights(bf16) != weights(fp32)
+    expected = {"bf16": bf16, "fp32": fp32}[native_precision()]
+    assert auto.history == expected.history
+    assert weights(auto) == weights(expected)
+    assert [bf16.kept.precision, fp32.kept.precision] == ["bf16", "fp32"]
 
 
 def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:

@@ -116,6 +116,29 @@ def test_a_step_of_two_workers_is_the_step_of_one(
             torch.testing.assert_close(their_weights[name], tensor, rtol=1e-5, atol=1e-6)
 
 
+def precision_with(instructions: list[dict[str, bool]], rank: int) -> str:
+    """The precision that `auto` is on a worker, each with a processor of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", lambda: instructions[rank])
+        spec = replace(SPEC, workers=2, precision="auto")
+        return Training(spec, model_spec(TRAIN), 50, torch.device("cpu"), rank).precision
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision"),
+    [
+        ([{"avx512_bf16": True}, {"amx_bf16": True}], "bf16"),
+        ([{"avx512_bf16": True}, {"avx512_bf16": False}], "fp32"),
+        ([{"avx2": True}, {"avx512_bf16": True}], "fp32"),
+    ],
+    ids=["on both", "on the first", "on the second"],
+)
+def test_workers_train_in_bf16_only_where_all_of_them_compute_it(
+    tmp_path: Path, instructions: list[dict[str, bool]], precision: str
+) -> None:
+    assert together(2, tmp_path, partial(precision_with, instructions)) == [precision] * 2
+
+
 def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
     """Histories and weights of an uninterrupted run and of one resumed after its first epoch."""
     spec = replace(SPEC, workers=2, **changes)

@@ -224,6 +224,37 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (EPS, None, "None", "number"),
     ("method.pgd_linf_8.attack.step_size", 0, "0", "greater than 0"),
     ("method.fast_8.attack.step_size", 0, "0", "greater than 0"),
+    (EPS, 8, "8 is not allowed with norm linf; pixels are on the scale [0, 1]", "mean 8/255?"),
+    (EPS, 256, "256 is not allowed with norm linf", "give at most 1"),
+    ("method.free_8.attack.eps", 1.5, "1.5", "did you mean 1.5/255?"),
+    ("evaluate.robustness.1.eps", 16, "16", "did you mean 16/255?"),
+    ("evaluate.auto_attack", [AUTO | {"eps": 8}], "8", "did you mean 8/255?"),
+    # The square root of 3 * 32 * 32.
+    ("method.pgd_l2.attack.eps", 55.5, "55.5 is not allowed with norm l2", "at most 55.43"),
+    (
+        "evaluate.auto_attack",
+        [AUTO | {"norm": "l2", "eps": 128}],
+        "128 is not allowed with norm l2 for images of 32 px",
+        "give at most 55.43",
+    ),
+    (
+        "evaluate.robustness.1",
+        {"norm": "spatial", "eps": 33, "step_size": 0.25, "steps": 20},
+        "33 is not allowed with norm spatial for images of 32 px",
+        "give at most 32",
+    ),
+    ("method.pgd_linf_8.attack.step_size", 2.5, "it is a multiple of eps", "give at most 2"),
+    ("evaluate.robustness.1.step_size", 8, "it is a multiple of eps", "give at most 2"),
+    # Once on the scale of eps.
+    ("evaluate.robustness.1.step_size", "2/255", "with 20 steps; it is", "did you mean 0.25?"),
+    ("evaluate.robustness.0.step_size", 0.04, "of which 0.8 is reached", "give at least 0.05"),
+    (
+        "method.pgd_linf_8.attack.step_size",
+        "4/255",
+        "0.0156863 is not allowed with 3 steps (dataset.shapes.training.attack_steps)",
+        "did you mean 0.5?",
+    ),
+    ("method.fgsm_8.attack.step_size", "8/255", "is not allowed with one step", "mean 1?"),
     ("method.fast_8.attack.random_start", "maybe", "'maybe'", "boolean"),
     ("method.pgd_linf_8.attack.norm", "l1", "'l1'", "'linf', 'l2' or 'spatial'"),
     ("method.pgd_linf_8.attack.smoothness", 0.1, "0.1", "with norm linf; leave it out"),
@@ -261,7 +292,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.weights", "imagenet", "'imagenet'", "'none', or architecture resnet18"),
     ("dataset.cifar10.training.weights", "imagenet", "32 px", "image_size of at least 64"),
     ("dataset.caltech256.training.weights", "vgg", "'vgg'", "'none' or 'imagenet'"),
-    (f"{TRAINING}.precision", "fp16", "'fp16'", "'bf16' or 'fp32'"),
+    (f"{TRAINING}.precision", "fp16", "'fp16'", "'auto', 'bf16' or 'fp32'"),
     (f"{TRAINING}.augment", True, "True", "'none' or 'crop_flip'"),
     ("dataset.shapes.format", "zip", "'zip'", "'shapes', 'parquet'"),
     ("dataset.shapes.image_size", 4, "4", "greater than or equal to 8"),
@@ -319,10 +350,29 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
 ) -> None:
     path.write_text(yaml.safe_dump(changed((key, value)), sort_keys=False))
     message = message_of(path)
-    assert message.startswith((f"{key}: ", f"{key}.0.")), message
+    assert message.startswith((f"{key}: ", f"{key}.0.", f"{key}.eps: ")), message
     said = message.split(": ", 1)[1]
     assert shown in said
     assert allowed in said
+
+
+def test_an_l2_radius_is_held_against_the_side_at_which_it_is_given(path: Path) -> None:
+    chosen = ("run.methods", ["standard", "pgd_linf_8", "pgd_l2_12"])
+    load_changed(path, chosen, ("method.pgd_l2_12.attack.eps", 387.9))
+    with pytest.raises(UserError, match=r"pgd_l2_12\.attack\.eps: 388 .* 224 px; give at most 388"):
+        load_changed(path, chosen, ("method.pgd_l2_12.attack.eps", 388))
+
+
+def test_an_attack_is_held_against_the_datasets_that_are_selected(path: Path) -> None:
+    radius = ("method.pgd_l2.attack.eps", 100)
+    load_changed(path, radius, ("run.datasets", ["tiny_imagenet"]))
+    with pytest.raises(UserError, match=r"method\.pgd_l2\.attack\.eps: 100 .* images of 32 px; "):
+        load_changed(path, radius, ("run.datasets", ["tiny_imagenet", "cifar10"]))
+    short = ("method.pgd_linf_1.attack.step_size", 0.07)
+    params = load_changed(path, short)
+    params.of_paper("caltech256")
+    with pytest.raises(UserError, match=r"pgd_linf_1\.attack\.step_size: 0\.07 .* with 10 steps "):
+        params.of_paper("cifar10")
 
 
 def test_images_that_are_shown_have_to_be_measured(path: Path) -> None:

@@ -137,6 +137,7 @@ def _write_method(method: str, seed: int) -> None:
         "target_accuracy": 0.9 if method == "underfit" else None,
         "validation_accuracy": 0.75,
         "validation_robust_accuracy": 0.5 if adversarial else None,
+        "precision": "bf16" if adversarial and seed == 0 else "fp32",
     }
     paths.curve("shapes", method, seed).parent.mkdir(parents=True, exist_ok=True)
     paths.training("shapes", method, seed).write_text(json.dumps(training))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from report_artifacts import CLASSES, COUNTS, NAUGHTY, Page, parts_of
+from report_artifacts import CLASSES, COUNTS, IMAGES, NAUGHTY, Page, parts_of
 
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS
@@ -123,6 +123,19 @@ def test_page_says_what_the_networks_look_at(html: Page) -> None:
 )
 def test_a_decimal_has_two_digits(value: float, text: str) -> None:
     assert labels.decimal(value) == text
+
+
+def test_page_says_in_which_precision_networks_were_trained(
+    html: Page, reported_seeds: Path, workspace: Path
+) -> None:
+    assert f"; networks trained in fp32 (standard, underfit) and bf16 ({NAUGHTY}) " in html.text
+    seeds = Page((reported_seeds / "reports/index.html").read_text())
+    assert f"{NAUGHTY} (seed 1)) and bf16 ({NAUGHTY} (seed 0)) " in seeds.text
+    file = paths.training("shapes", NAUGHTY, 0)
+    file.write_text(file.read_text().replace("bf16", "fp32"))
+    report.main()
+    page = Page((workspace / "reports/index.html").read_text())
+    assert f"{IMAGES} test images; networks trained in fp32 " in page.text
 
 
 def test_page_warns_of_failed_training_and_missing_images(html: Page) -> None:

@@ -1,4 +1,4 @@
-"""Networks: what they are made of and start from, and the rates at which they learn.
+"""Networks: what they are made of and start from, and what all take that train one.
 
 Imports base and images.
 """

@@ -18,9 +18,7 @@ from atcore.report.claims import (
 from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results, middle
 from atcore.salience.table import UNIFORM
-
-# So many of the unreadable images are named on the page; dataset.json names all.
-_NAMED = 3
+from atcore.wording import some
 
 
 def _robustness(results: Results, network: Network) -> float:
@@ -227,11 +225,9 @@ def notes(dataset: Dataset) -> list[str]:
                 "nothing, and no claim is tested on it."
             )
     if dataset.unreadable:
-        named = ", ".join(dataset.unreadable[:_NAMED])
-        more = len(dataset.unreadable) - _NAMED
         found.append(
             f"Images that could not be read and were left out: {len(dataset.unreadable)} "
-            f"({named}{f' and {more} more' if more > 0 else ''})."
+            f"({some(dataset.unreadable)})."
         )
     return found
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from atcore.base.wording import some
 from atcore.images.table import CLEAN
 from atcore.report import labels
 from atcore.report.claims import (
@@ -19,9 +20,6 @@ from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results
 from atcore.salience.measured import UNIFORM
 from atcore.statistics.levels import middle
-
-# So many of the unreadable images are named on the page; dataset.json names all.
-_NAMED = 3
 
 
 def _robustness(results: Results, network: Network) -> float:
@@ -228,11 +226,9 @@ def notes(dataset: Dataset) -> list[str]:
                 "nothing, and no claim is tested on it."
             )
     if dataset.unreadable:
-        named = ", ".join(dataset.unreadable[:_NAMED])
-        more = len(dataset.unreadable) - _NAMED
         found.append(
             f"Images that could not be read and were left out: {len(dataset.unreadable)} "
-            f"({named}{f' and {more} more' if more > 0 else ''})."
+            f"({some(dataset.unreadable)})."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Commands beside the stages: raw images to download, results to show.
+"""Beside the stages: raw images to download, what was prepared and found to show.
 
 Imports atcore, console, params and workspace.
 """

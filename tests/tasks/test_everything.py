@@ -71,11 +71,11 @@ def images(request: pytest.FixtureRequest, real_data: Path) -> Images:
     tables = {}
     for split, which in chosen.items():
         encoded = source.read(which.source, which.indices)
-        pixels, unreadable = decode_shard([("x", data) for data in encoded], own.image_size)
-        assert not unreadable
+        decoded = decode_shard([("x", data) for data in encoded], own.image_size)
+        assert not decoded.problems
         tables[split] = ImageTable(
-            ids=np.arange(len(pixels)),
-            images=pixels,
+            ids=np.arange(len(decoded.images)),
+            images=decoded.images,
             labels=labels[which.source][which.indices],
             classes=source.classes,
             origin={"format": own.format},

@@ -164,6 +164,15 @@ def test_a_damaged_exif_header_raises_nothing_else() -> None:
 def test_a_shard_goes_on_after_an_unreadable_image() -> None:
     pixels = noise(8, 8)
     good = encode(Image.fromarray(pixels))
-    images, problems = decode_shard([("a", good), ("b", b"text"), ("c", good)], 8)
-    assert problems == {1: "b: not an image"}
-    assert np.array_equal(images, [pixels, np.zeros_like(pixels), pixels])
+    decoded = decode_shard([("a", good), ("b", b"text"), ("c", good)], 8)
+    assert decoded.problems == {1: "b: not an image"}
+    assert np.array_equal(decoded.images, [pixels, np.zeros_like(pixels), pixels])
+    assert decoded.sizes.tolist() == [[8, 8], [0, 0], [8, 8]]
+
+
+def test_a_shard_has_the_sizes_of_the_upright_originals() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
+    image = Image.fromarray(noise(30, 40))
+    shard = [("a", encode(image)), ("b", encode(image, exif=turned))]
+    assert decode_shard(shard, 8, 16).sizes.tolist() == [[40, 30], [30, 40]]

@@ -6,7 +6,7 @@ IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Set, as images of containers often have it, every process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install repro flow download paper paper-dry test lint types clean
+.PHONY: install repro flow download paper paper-dry test lint types rooms clean
 
 install: $(INSTALLED)
 
@@ -19,15 +19,15 @@ $(INSTALLED): requirements.lock
 
 repro: install
 	@$(BIN)/python -m tasks.params
-	@$(IN_VENV) python -m tasks.workspace python -m tasks.local_cluster dvc repro
-	@$(BIN)/python -m tasks.show
+	@$(IN_VENV) python -m tasks.processes.holder python -m tasks.cluster.local dvc repro
+	@$(BIN)/python -m tasks.tools.show
 
 flow: install
 	@$(IN_VENV) python -m flows.demo
 
 # DATASET: cifar10_archive, tiny_imagenet or caltech256
 download: install
-	@$(IN_VENV) python -m tasks.download "$(DATASET)"
+	@$(IN_VENV) python -m tasks.tools.download "$(DATASET)"
 
 # DATASET: cifar10, tiny_imagenet or caltech256
 paper: install
@@ -48,6 +48,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# Draws the rooms into docs/architecture.md anew, after the imports between them have changed.
+rooms: install
+	$(BIN)/python -m docs.rooms docs/architecture.md
 
 clean:
 	rm -rf data models curves variants predictions salience reports .checkpoints

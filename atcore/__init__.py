@@ -1,1 +1,4 @@
-"""The science: attacks, training, variants, evaluation, salience. Knows no scheduler."""
+"""The science: from raw images to the report, a folder for each concern.
+
+Imports no scheduler and nothing of `tasks` or `flows`; `pyproject.toml` has the order of rooms.
+"""

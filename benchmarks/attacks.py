@@ -22,12 +22,18 @@ import torch.nn.functional as F
 import torchattacks
 from torch import Tensor, nn
 
-from atcore.architecture import ModelSpec
-from atcore.attacks import PGD, Linf, Spatial
-from atcore.models import build
-from atcore.training import Split, Training, TrainingSpec
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import Linf
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build
+from atcore.networks.precision import resolved
+from atcore.training.data import Split
+from atcore.training.run import Training
+from atcore.training.spec import TrainingSpec
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255
+_CPU = torch.device("cpu")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -43,7 +49,7 @@ def _spec(batch: int, steps: int, threads: int) -> TrainingSpec:
         eps_warmup=0.0,
         validation_attack=None,
         augment="none",
-        precision="bf16",
+        precision="auto",
         threads=threads,
         stop_at_accuracy=None,
         seed=0,
@@ -51,7 +57,7 @@ def _spec(batch: int, steps: int, threads: int) -> TrainingSpec:
 
 
 def _ours(spec: TrainingSpec, model: ModelSpec, data: Split) -> Callable[[], None]:
-    training = Training(spec, model, len(data.labels), torch.device("cpu"))
+    training = Training(spec, model, len(data.labels), _CPU)
     everything = torch.arange(len(data.labels))
 
     def step() -> None:
@@ -123,7 +129,8 @@ def main() -> None:
                 times[name].append(time.perf_counter() - started)
     print(
         f"{options.architecture}, batch {options.batch}, PGD-{options.steps}, "
-        f"{options.threads} threads on {platform.machine()}, n = {options.runs}"
+        f"{options.threads} threads on {platform.machine()}, ours in "
+        f"{resolved(spec.precision, _CPU)}, n = {options.runs}"
     )
     print(", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox")))
     for name, seconds in times.items():

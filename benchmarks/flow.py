@@ -33,7 +33,7 @@ from typing import Any
 import yaml
 
 from flows.server import prefect_server
-from tasks.local_cluster import LocalCluster
+from tasks.cluster.local import LocalCluster
 
 PROJECT = Path(__file__).parents[1]
 STAGES, SECONDS = 8, 10

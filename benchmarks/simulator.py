@@ -31,7 +31,7 @@ from benchmarks.flow import flow, independent, repository
 from flows.pipeline import Pipeline
 from flows.schedule import Schedule, makespan
 from flows.server import prefect_server
-from tasks.local_cluster import LocalCluster
+from tasks.cluster.local import LocalCluster
 
 MEGABYTE = 1e6
 # Busier than this, a resource is what limits.

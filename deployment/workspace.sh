@@ -6,6 +6,8 @@
 # and everything that has been computed stay as they are.
 set -eu
 : "${DVC_REMOTE:?is the address of the store for results, such as s3://bucket/dvc}"
+# A module that this version no longer has would still belong to the room that stages depend on.
+[ "$ATCNN_WORKSPACE" -ef . ] || (cd "$ATCNN_WORKSPACE" && rm -rf atcore tasks flows)
 tar -c --exclude=./params.yaml --exclude=./dvc.lock --exclude=./.git . | tar -x -C "$ATCNN_WORKSPACE"
 [ -e "$ATCNN_WORKSPACE/params.yaml" ] || cp params.yaml "$ATCNN_WORKSPACE"
 cd "$ATCNN_WORKSPACE"

@@ -1,1 +1,4 @@
-"""Prefect flows that run the DVC graph in parallel on a Ray cluster."""
+"""Prefect flows that run the DVC graph in parallel on a Ray cluster.
+
+Imports tasks.cluster and tasks.processes; no torch and nothing of atcore.
+"""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tasks.tether import tethered
+from tasks.processes.tether import tethered
 
 
 class Commands:

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from flows.server import prefect_server
-from tasks.service import NotStartedError
-from tasks.tether import exit_on, tethered
+from tasks.processes.service import NotStartedError
+from tasks.processes.tether import exit_on, tethered
 
 _WORKER = ["prefect", "worker", "start", "--pool=workspace", "--type=process", "--limit=1"]
 _RUN = ["prefect", "--no-prompt", "deployment", "run", "reproduce/default", "--watch"]

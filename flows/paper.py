@@ -80,7 +80,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _cost(name: str) -> int:
     # The launcher takes the cluster of RAY_ADDRESS if there is one.
-    command = [sys.executable, "-m", "tasks.local_cluster", sys.executable, "-m", "tasks.cost"]
+    command = [sys.executable, "-m", "tasks.cluster.local", sys.executable, "-m", "tasks.cost"]
     ended = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=False)
     if not ended.returncode:
         print(table(json.loads(ended.stdout)))
@@ -98,7 +98,7 @@ def _raw_images(dataset: str) -> bool:
 def _compare(name: str, selection: Mapping[str, list[str]]) -> int:
     for dataset in selection["datasets"]:
         if not _raw_images(dataset):
-            status = subprocess.call([sys.executable, "-m", "tasks.download", dataset])
+            status = subprocess.call([sys.executable, "-m", "tasks.tools.download", dataset])
             if status:
                 return status
     overrides = [f"run.{key}=[{','.join(names)}]" for key, names in selection.items()]

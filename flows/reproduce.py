@@ -37,9 +37,9 @@ from flows.history import History
 from flows.pipeline import PARAMS, Begun, Pipeline, Planned, own_parameters
 from flows.request import Request
 from flows.schedule import Schedule
-from tasks.local_cluster import LocalCluster
-from tasks.service import NotStartedError
-from tasks.workspace import PARAMETERS, HeldError, Hold, Holder, held
+from tasks.cluster.local import LocalCluster
+from tasks.processes.holder import PARAMETERS, HeldError, Hold, Holder, held
+from tasks.processes.service import NotStartedError
 
 # What a stage leaves with when it has lost a machine; killed ones (137) may have lost theirs.
 _LOST = (os.EX_TEMPFAIL, 137)
@@ -113,7 +113,7 @@ def _cluster() -> Iterator[dict[str, str]]:
 
 def _all_at_once(environment: Mapping[str, str]) -> int:
     """As many stages as the cluster has GPUs, or CPUs where it has none."""
-    found = json.loads(_tool("tasks.resources", environment))
+    found = json.loads(_tool("tasks.cluster.resources", environment))
     return max(1, found["GPU"] or found["CPU"])
 
 

@@ -3,12 +3,16 @@
 Runs take place in the current folder, one at a time, for as long as this process runs.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import serve
+from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Schedule
 
 from flows.reproduce import reproduce
@@ -34,5 +38,22 @@ def deployments() -> list[RunnerDeployment]:
     ]
 
 
+def take_over(served: Iterable[RunnerDeployment]) -> None:
+    """Withdraw deployments of these names from a work pool.
+
+    Prefect would update them, keep the work pool and forget where the flow lies.
+    """
+    with get_client(sync_client=True) as client:
+        for deployment in served:
+            name = f"{deployment.flow_name}/{deployment.name}"
+            with suppress(ObjectNotFound):
+                found = client.read_deployment_by_name(name)
+                if found.work_pool_name is not None:
+                    print(f"{name} leaves the work pool {found.work_pool_name}", flush=True)
+                    client.delete_deployment(found.id)
+
+
 if __name__ == "__main__":
-    serve(*deployments(), limit=1)
+    offered = deployments()
+    take_over(offered)
+    serve(*offered, limit=1)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from tasks.addresses import free_port
-from tasks.service import service
+from tasks.processes.addresses import free_port
+from tasks.processes.service import service
 
 
 def _answers(url: str) -> bool:

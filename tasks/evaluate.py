@@ -3,17 +3,23 @@
 import math
 from collections.abc import Iterator
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atcore import predictions
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
 from atcore.images import table
-from atcore.images.table import ImageTable
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
-from tasks import cluster, params, paths, stage, trained
+from atcore.images.table import CLEAN, ImageTable
+from tasks import params
+from tasks.cluster import pool
 from tasks.params import AutoAttacked, Robustness
-from tasks.trained import Trained
+from tasks.workspace import paths, stage, trained
+from tasks.workspace.trained import Trained
+
+if TYPE_CHECKING:
+    from atcore.attacks.pgd import PGD
 
 # AutoAttack's targeted loss divides by a difference of the first, third and fourth largest logit.
 _FEWEST_CLASSES = 4
@@ -21,14 +27,26 @@ _FEWEST_CLASSES = 4
 Job = tuple[str, float, Robustness | AutoAttacked | None, ImageTable]
 
 
+# Torch is imported on the workers: the process that only hands out jobs starts in a third of the
+# time without it.
+
+
+def evaluation_attack(asked: Robustness) -> "PGD":
+    from atcore.attacks.norms import threat_model  # noqa: PLC0415
+    from atcore.attacks.pgd import PGD  # noqa: PLC0415
+
+    threat = threat_model(asked.norm, asked.eps, **asked.given("smoothness"))
+    return PGD(threat=threat, step_size=asked.step_size * asked.eps, steps=asked.steps)
+
+
 def _predict(job: Job, network: Trained, seed: int) -> Predictions:
-    # Here, as the process that only hands out the jobs starts in a third of the time without torch.
     import torch  # noqa: PLC0415
 
-    from atcore.attacks import L2, PGD, Linf  # noqa: PLC0415
-    from atcore.auto_attack import AutoAttack  # noqa: PLC0415
-    from atcore.evaluation import load_folded, predict  # noqa: PLC0415
-    from tasks.attacks import evaluation_attack  # noqa: PLC0415
+    from atcore.attacks.auto_attack import AutoAttack  # noqa: PLC0415
+    from atcore.attacks.pgd import PGD  # noqa: PLC0415
+    from atcore.attacks.threats import L2, Linf  # noqa: PLC0415
+    from atcore.evaluation.asking import predict  # noqa: PLC0415
+    from atcore.networks.folding import load_folded  # noqa: PLC0415
 
     # One thread: tasks share the cores, and sums must not depend on how many there are.
     torch.set_num_threads(1)
@@ -111,8 +129,8 @@ def main(dataset: str, method: str, number: str) -> None:
     auto_attacked = _auto_attacked(settings, dataset, test)
     whole = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
     sizes = [*map(len, auto_attacked), *[len(test)] * whole]
-    with cluster.connect():
-        parts = cluster.spread(
+    with pool.connect():
+        parts = pool.spread(
             _predict,
             _jobs(settings, dataset, test, auto_attacked),
             network,

@@ -7,18 +7,20 @@ networks retrained on the middle level find of shape and of texture.
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
-from atcore.estimates import Estimate
-from atcore.files import write_text
+from atcore.base.errors import UserError
+from atcore.base.files import write_text
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
-from atcore.outlines import edge_agreement
-from atcore.quality import Probe, Quality
-from atcore.report.records import middle
-from atcore.variants import KINDS
-from atcore.variants.transfer import Styling
-from tasks import cluster, params, paths, stage
-from tasks.styling import styling_of
+from atcore.quality.outlines import edge_agreement
+from atcore.quality.results import Probe, Quality
+from atcore.statistics.estimates import Estimate
+from atcore.statistics.levels import middle
+from atcore.variants.kinds import vary
+from atcore.variants.styling import Styling
+from tasks import params
+from tasks.cluster import pool
+from tasks.workspace import paths, stage
+from tasks.workspace.styling import styling_of
 
 # Kinds that are to take the texture and to leave the shape.
 _PROBED = ("stylized", "saturated")
@@ -29,14 +31,14 @@ def _images(
     ids: NDArray[np.int64], kind: str, level: float, seed: int, styling: Styling
 ) -> ImageTable:
     # Three seconds that variants without a probe save.
-    from atcore.probe import independent  # noqa: PLC0415
+    from atcore.quality.probe import independent  # noqa: PLC0415
 
     drawn = independent(ids, seed)
-    return KINDS[kind].apply(drawn, level, drawn, seed, styling)
+    return vary(kind, drawn, level, drawn, seed, styling)
 
 
 def _accuracy(cue: str, images: ImageTable, epochs: int, seed: int) -> Estimate:
-    from atcore.probe import accuracy  # noqa: PLC0415
+    from atcore.quality.probe import accuracy  # noqa: PLC0415
 
     labels = images.labels if cue == "shape" else images.texture_labels
     assert labels is not None
@@ -52,9 +54,9 @@ def _probe(settings: params.Params, dataset: str, variant: str, test: ImageTable
         for start in range(0, asked.images, _SHARD)
     ]
     label = f"quality {dataset} {variant}"
-    with cluster.connect():
+    with pool.connect():
         images = concatenate(
-            cluster.spread(
+            pool.spread(
                 _images,
                 parts,
                 chosen.kind,
@@ -67,7 +69,7 @@ def _probe(settings: params.Params, dataset: str, variant: str, test: ImageTable
             )
         )
         cues = ("shape", "texture")
-        shape, texture = cluster.spread(
+        shape, texture = pool.spread(
             _accuracy,
             cues,
             images,

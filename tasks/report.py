@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from atcore import predictions
-from atcore.errors import UserError
-from atcore.files import replacing
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, Predictions
-from atcore.quality import Quality
+from atcore.base.errors import UserError
+from atcore.base.files import replacing
+from atcore.evaluation import predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.images.table import CLEAN
+from atcore.quality.results import Quality
 from atcore.report import page, pictures
 from atcore.report.claims import Claim, claims_json, claims_of
 from atcore.report.inputs import (
@@ -35,10 +36,12 @@ from atcore.report.summary import (
     summarise,
     summarise_salience,
 )
-from atcore.salience.table import Measured
-from atcore.salience.table import read as read_measures
-from tasks import params, paths, show, stage
+from atcore.salience.measured import Measured
+from atcore.salience.measured import read as read_measures
+from tasks import params
 from tasks.params import Params
+from tasks.tools import show
+from tasks.workspace import paths, stage
 
 
 def _existing(path: Path, writer: str) -> Path:
@@ -85,7 +88,7 @@ def _salience(settings: Params, dataset: str, method: str) -> list[list[Measured
 def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[str, str]:
     """Kind of every variant and attack in the results, in their order."""
     kinds = {}
-    for name in dict.fromkeys(r.variant for r in records if r.variant != predictions.CLEAN):
+    for name in dict.fromkeys(r.variant for r in records if r.variant != CLEAN):
         if name in (*ATTACKS.values(), *AUTO_ATTACKS.values()):
             kinds[name] = name
         elif name in settings.run.all_variants:

@@ -3,7 +3,7 @@
 Writes `maps.safetensors` of the images that are shown (R rows of n images: `images` uint8
 R x n x H x W x 3, each kind of map float32 R x n x H x W under its name, `predicted` int32 R x n,
 `labels` int32 n; the metadata `rows` says which variant and level each row is), and
-`measures.parquet` (see `atcore.salience.table`) of all that are measured.
+`measures.parquet` (see `atcore.salience.measured`) of all that are measured.
 """
 
 import json
@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from atcore.files import replacing
+from atcore.base.files import replacing
 from atcore.images import table
-from atcore.images.table import ImageTable
-from atcore.predictions import CLEAN
+from atcore.images.table import CLEAN, ImageTable
+from atcore.salience.measured import joined
+from atcore.salience.measured import write as write_measures
 from atcore.salience.rows import Explained, Row
-from atcore.salience.table import joined
-from atcore.salience.table import write as write_measures
-from tasks import cluster, params, paths, stage, trained
+from tasks import params
+from tasks.cluster import pool
 from tasks.params import Params
-from tasks.trained import Trained
+from tasks.workspace import paths, stage, trained
+from tasks.workspace.trained import Trained
 
 # Images per task; their maps on all rows stay together, as variants are compared with clean images.
 _SHARD = 8
@@ -39,7 +40,7 @@ def _explain(
     # Here, as the process that only hands out the jobs starts in a third of the time without torch.
     import torch  # noqa: PLC0415
 
-    from atcore.evaluation import load_folded  # noqa: PLC0415
+    from atcore.networks.folding import load_folded  # noqa: PLC0415
     from atcore.salience.explain import explain, untrained_network  # noqa: PLC0415
     from atcore.salience.maps import MapSettings  # noqa: PLC0415
 
@@ -104,8 +105,8 @@ def main(dataset: str, method: str, number: str) -> None:
         table.read(paths.variant_level(dataset, variant, level)).rows(chosen)
         for variant, level in settings.variant_levels
     ]
-    with cluster.connect():
-        parts = cluster.spread(
+    with pool.connect():
+        parts = pool.spread(
             _explain,
             _jobs(tables),
             network,

@@ -1,7 +1,7 @@
 """Stage `stylizer`: train the decoder that puts other textures into one dataset's images.
 
-Trains in one Ray task and goes on after a kill or a lost worker (`tasks.resumable`). The encoder
-is written beside the decoder, so that the stage `variants` needs nothing else.
+Trains in one Ray task and goes on after a kill or a lost worker (`tasks.cluster.resumable`). The
+encoder is written beside the decoder, so that the stage `variants` needs nothing else.
 """
 
 import json
@@ -13,35 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import atcore.adain
-import atcore.encoder
-import atcore.pixels
-import atcore.rng
-import atcore.schedules
-import atcore.stylizing
-import atcore.variants.styles
-import atcore.vgg
-from atcore.adain import working_side
-from atcore.encoder import Encoder, imagenet_encoder, read_encoder
-from atcore.errors import UserError
-from atcore.files import replacing
+from atcore.base.errors import UserError
+from atcore.base.files import replacing
 from atcore.images import table
-from atcore.stylizing import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
-from atcore.variants.styles import pictures
-from tasks import cluster, params, paths, stage
-from tasks.progress import track
-from tasks.resumable import run_name, states
-
-_CODE = (
-    atcore.stylizing,
-    atcore.adain,
-    atcore.encoder,
-    atcore.pixels,
-    atcore.rng,
-    atcore.schedules,
-    atcore.variants.styles,
-    atcore.vgg,
-)
+from atcore.stylizing.adain import working_side
+from atcore.stylizing.decoder import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
+from atcore.stylizing.encoder import Encoder, imagenet_encoder, read_encoder
+from atcore.stylizing.styles import pictures
+from tasks import params
+from tasks.cluster import pool
+from tasks.cluster.resumable import run_name, states
+from tasks.console.progress import track
+from tasks.workspace import paths, stage
+from tasks.workspace.code import deciding
 
 
 def _train_remotely(
@@ -72,7 +56,8 @@ def stylizing_spec(settings: params.Params, name: str) -> StylizingSpec:
 
 
 def main(dataset: str, name: str) -> None:
-    """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses).
+    """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses, and the
+    precision in which they were computed).
 
     Raises:
         UserError: a name is unknown, the encoder or the styles cannot be read, or training
@@ -96,14 +81,16 @@ def main(dataset: str, name: str) -> None:
     spec = stylizing_spec(settings, name)
     weights = [value.numpy().tobytes() for value in encoder.state_dict().values()]
     drawn = None if styles is None else styles.tobytes()
-    saved = paths.CHECKPOINTS / f"{run_name((spec, weights, drawn), [file], _CODE)}.pt"
+    run = run_name((spec, weights, drawn), [file, *deciding("stylizer")])
+    saved = paths.CHECKPOINTS / f"{run}.pt"
     label = f"stylizer {dataset} {name}"
-    with cluster.connect(), track(label, spec.steps) as advance:
+    with pool.connect(), track(label, spec.steps) as advance:
         done = 0
         arguments = (spec, encoder, images, styles)
         for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
             last = progress.history[-1]
-            advance(last.step - done, f"content {last.content:.3g}, style {last.style:.3g}")
+            shown = f"content {last.content:.3g}, style {last.style:.3g}, {last.precision}"
+            advance(last.step - done, shown)
             done = last.step
     with replacing(paths.stylizer(dataset, name)) as folder:
         folder.mkdir()

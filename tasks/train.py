@@ -1,8 +1,8 @@
 """Stage `train` (and `train_control`): train one method on one dataset with one seed.
 
 One worker trains in a plain Ray task and goes on from the last epoch after a kill or the loss of
-the worker (`tasks.resumable`). Several workers train with Ray Train, which does the same with a
-storage that all nodes share (`tasks.data_parallel`).
+the worker (`tasks.cluster.resumable`). Several workers train with Ray Train, which does the same
+with a storage that all nodes share (`tasks.cluster.data_parallel`).
 """
 
 import csv
@@ -15,68 +15,80 @@ from pathlib import Path
 
 import torch
 
-import atcore.attacks.pgd
-import atcore.attacks.spatial
-import atcore.attacks.threats
-import atcore.folding
-import atcore.losses
-import atcore.models
-import atcore.pixels
-import atcore.pretrained
-import atcore.rng
-import atcore.schedules
-import atcore.training
-import atcore.vgg
-import atcore.workers
-from atcore.architecture import ModelSpec
-from atcore.errors import UserError
-from atcore.files import write_text
+from atcore.attacks.norms import threat_model
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import ThreatModel
+from atcore.base.errors import UserError
+from atcore.base.files import write_text
 from atcore.images import table
+from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
-from atcore.losses import CrossEntropy, Loss, Trades
-from atcore.models import weights_to_bytes
-from atcore.pixels import channel_statistics
-from atcore.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
-from atcore.training import (
-    Epoch,
-    Progress,
-    Split,
-    TrainingSpec,
-    train,
-    trained_weights,
-)
-from tasks import cluster, params, paths, stage, trained
-from tasks.attacks import training_attack, validation_attack
-from tasks.progress import track
-from tasks.resumable import run_name, states
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import weights_to_bytes
+from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train, trained_weights
+from atcore.training.losses import CrossEntropy, Loss, Trades
+from atcore.training.run import Epoch
+from atcore.training.spec import TrainingSpec
+from tasks import params
+from tasks.cluster import pool
+from tasks.cluster.resumable import run_name, states
+from tasks.console.progress import track
+from tasks.workspace import paths, stage, trained
+from tasks.workspace.code import deciding
 
-_CODE = (
-    atcore.training,
-    atcore.attacks.pgd,
-    atcore.attacks.spatial,
-    atcore.attacks.threats,
-    atcore.folding,
-    atcore.losses,
-    atcore.models,
-    atcore.pixels,
-    atcore.pretrained,
-    atcore.rng,
-    atcore.schedules,
-    atcore.vgg,
-    atcore.workers,
-)
+# Madry et al. 2018 choose steps that together are 2.5 times as long as the radius.
+_REACH = 2.5
+# Zhang et al. 2019, algorithm 1.
+_TRADES_START = 0.001
+
+
+def _threat(attack: params.TrainingThreat, image_size: int) -> ThreatModel:
+    """The threat model of a method on images of a side in pixels.
+
+    At equal size per pixel an L2 norm grows with the side, so that a radius which is given at
+    another side is scaled to this one.
+    """
+    eps = attack.eps if attack.at is None else attack.eps * image_size / attack.at
+    return threat_model(attack.norm, eps, **attack.given("smoothness"))
+
+
+def training_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
+    """The attack of a method; `steps` is the dataset's number of PGD steps."""
+    attack = method.attack
+    if attack is None:
+        return None
+    threat = _threat(attack, image_size)
+    if isinstance(attack, params.FreeAttack):
+        return PGD(threat=threat, step_size=threat.eps, steps=1, random_start=False)
+    if isinstance(attack, params.FgsmAttack):
+        step_size = (attack.step_size or 1) * threat.eps
+        start = bool(attack.random_start)
+        return PGD(threat=threat, step_size=step_size, steps=1, random_start=start)
+    deviation = _TRADES_START if isinstance(method.loss, params.TradesLoss) else None
+    step_size = attack.step_size * threat.eps
+    return PGD(threat=threat, step_size=step_size, steps=steps, start_deviation=deviation)
+
+
+def validation_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
+    """PGD in the threat model of a method, to watch its robustness while it trains."""
+    if method.attack is None:
+        return None
+    threat = _threat(method.attack, image_size)
+    return PGD(threat=threat, step_size=_REACH * threat.eps / steps, steps=steps)
 
 
 def loss(method: params.Method) -> Loss:
     """What a method minimises."""
     if isinstance(method.loss, params.TradesLoss):
-        return Trades(beta=method.loss.beta, label_smoothing=method.label_smoothing)
-    return CrossEntropy(label_smoothing=method.label_smoothing)
+        return Trades(beta=method.loss.beta, **method.given("label_smoothing"))
+    return CrossEntropy(**method.given("label_smoothing"))
 
 
 def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
     """What every network of a dataset starts from, read here: a worker may have no internet."""
-    if settings.dataset[dataset].training.weights == "none":
+    if settings.dataset[dataset].training.weights != "imagenet":
         return None
     try:
         return imagenet()
@@ -102,19 +114,14 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
         weight_decay=chosen.weight_decay,
         attack=training_attack(chosen, data.attack_steps, image_size),
         attack_mode=settings.training.attack_mode,
-        eps_warmup=chosen.eps_warmup,
         validation_attack=validation_attack(chosen, settings.training.validation_steps, image_size),
         augment=data.augment,
         precision=data.precision,
         threads=data.threads,
-        stop_at_accuracy=None,
         seed=seed,
-        workers=chosen.workers,
         replays=replays,
         loss=loss(chosen),
-        schedule=chosen.schedule,
-        ema=chosen.ema,
-        keep=chosen.keep,
+        **chosen.given("eps_warmup", "schedule", "ema", "keep", "workers"),
     )
 
 
@@ -157,7 +164,8 @@ def _curve(history: tuple[Epoch, ...]) -> str:
 def _detail(epoch: Epoch) -> str:
     robust = epoch.validation_robust_accuracy
     shown = "" if robust is None else f", robust {robust:.3f}"
-    return f"loss {epoch.loss:.3f}, validation {epoch.validation_accuracy:.3f}{shown}"
+    accuracies = f"validation {epoch.validation_accuracy:.3f}{shown}"
+    return f"loss {epoch.loss:.3f}, {accuracies}, {epoch.precision}"
 
 
 def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
@@ -197,8 +205,8 @@ def main(dataset: str, method: str, number: str) -> None:
     if reference is not None:
         target = trained.validation_accuracy(dataset, reference, seed)
         spec = replace(spec, stop_at_accuracy=target)
-    name = run_name((spec, model), files, _CODE)
-    with cluster.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
+    name = run_name((spec, model), [*files, *deciding("train")])
+    with pool.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0
 
         def show(epoch: Epoch) -> None:
@@ -209,7 +217,7 @@ def main(dataset: str, method: str, number: str) -> None:
         data = (train_images, validation_images)
         if spec.workers > 1:
             # A second that the runs without it save.
-            from tasks.data_parallel import SharedRun, train_together  # noqa: PLC0415
+            from tasks.cluster.data_parallel import SharedRun, train_together  # noqa: PLC0415
 
             assert settings.ray.storage is not None
             run = SharedRun(settings.ray.storage, name)
@@ -227,6 +235,7 @@ def main(dataset: str, method: str, number: str) -> None:
         "target_accuracy": spec.stop_at_accuracy,
         "validation_accuracy": progress.kept.validation_accuracy,
         "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
+        "precision": progress.kept.precision,
     }
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method, seed), _curve(progress.history))

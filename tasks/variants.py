@@ -3,14 +3,16 @@
 Writes one image table per level of one variant of a dataset's test images.
 """
 
-from atcore.errors import UserError
-from atcore.files import replacing
+from atcore.base.errors import UserError
+from atcore.base.files import replacing
 from atcore.images import table
 from atcore.images.table import ImageTable, concatenate
-from atcore.variants import KINDS
-from atcore.variants.transfer import Styling
-from tasks import cluster, params, paths, stage
-from tasks.styling import styling_of
+from atcore.variants.kinds import vary
+from atcore.variants.styling import Styling
+from tasks import params
+from tasks.cluster import pool
+from tasks.workspace import paths, stage
+from tasks.workspace.styling import styling_of
 
 _SHARD = 500
 
@@ -23,7 +25,7 @@ def _transform(
     styling: Styling,
 ) -> ImageTable:
     level, shard = item
-    return KINDS[kind].apply(shard, level, pool, seed, styling)
+    return vary(kind, shard, level, pool, seed, styling)
 
 
 def main(dataset: str, variant: str) -> None:
@@ -40,9 +42,9 @@ def main(dataset: str, variant: str) -> None:
     shards = test.shards(_SHARD)
     items = [(level, shard) for level in chosen.levels for shard in shards]
     styling = styling_of(settings, dataset, variant, test.images.shape[1])
-    with cluster.connect():
+    with pool.connect():
         try:
-            parts = cluster.spread(
+            parts = pool.spread(
                 _transform,
                 items,
                 test,

@@ -55,8 +55,8 @@ def real_data() -> Path:
 def ray_cluster() -> Iterator[None]:
     """One local cluster for the whole session; stages connect to it."""
     # The tests of atcore run where there is no Ray.
-    from tasks.cluster import environment  # noqa: PLC0415
-    from tasks.local_cluster import LocalCluster  # noqa: PLC0415
+    from tasks.cluster.local import LocalCluster  # noqa: PLC0415
+    from tasks.cluster.pool import environment  # noqa: PLC0415
 
     with LocalCluster() as cluster, environment(cluster.environment()):
         yield

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atcore.attacks.threats import ThreatModel
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

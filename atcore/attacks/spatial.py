@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from atcore.attacks.threats import Linf
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 
 # Keeps the square root differentiable where neighbours move alike: squared pixels.
 _SMALL = 1e-12

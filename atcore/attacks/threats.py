@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 
 
 def _norms(delta: Tensor) -> Tensor:

@@ -1,1 +1,4 @@
-"""Where images come from and how they lie on disk."""
+"""Images: encoded, as pixels, as tables, and the embedded dataset `shapes`.
+
+Imports base.
+"""

@@ -1,7 +1,9 @@
 """From the bytes of an encoded image to pixels of one size and kind."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,22 @@ def _fit(image: Image.Image, size: int, centre: int) -> Image.Image:
     return square.crop((margin, margin, margin + size, margin + size))
 
 
+def _upright(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Of the block, which decodes an image, Pillow's errors become one line that names it."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"{name}: not an image") from error
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes.
+        raise UnreadableImageError(f"{name}: {' '.join(str(error).split())}") from error
+
+
 def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDArray[np.uint8]:
     """Decode one image in any format Pillow knows.
 
@@ -66,29 +84,38 @@ def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDAr
         UnreadableImageError: the bytes are no image, are damaged or truncated, or have pixels
             without a defined range (floating point, more than 16 bit).
     """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(_fit(_rgb(ImageOps.exif_transpose(image)), size, centre or size))
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{name}: not an image") from error
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes.
-        raise UnreadableImageError(f"{name}: {' '.join(str(error).split())}") from error
+    with _named(name):
+        return np.array(_fit(_upright(data), size, centre or size))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images of a shard, in its order.
+
+    Attributes:
+        images: uint8, N x size x size x 3; zeros where an image is unreadable.
+        sizes: int32, N x 2, width and height of the upright originals; zeros likewise.
+        problems: by position, why an image is unreadable; the message names it.
+    """
+
+    images: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+    problems: dict[int, str]
 
 
 def decode_shard(
     shard: Sequence[tuple[str, bytes]], size: int, centre: int | None = None
-) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Decode named images as `decode` does, going on after unreadable ones.
-
-    Returns:
-        images: uint8, len(shard) x size x size x 3; zeros where an image is unreadable.
-        problems: by position in the shard, why an image is unreadable; the message names it.
-    """
+) -> Decoded:
+    """Decode named images as `decode` does, going on after unreadable ones."""
     images = np.zeros((len(shard), size, size, 3), np.uint8)
+    sizes = np.zeros((len(shard), 2), np.int32)
     problems = {}
     for position, (name, data) in enumerate(shard):
         try:
-            images[position] = decode(data, size, name, centre)
+            with _named(name):
+                upright = _upright(data)
+                images[position] = np.asarray(_fit(upright, size, centre or size))
+                sizes[position] = upright.size
         except UnreadableImageError as error:
             problems[position] = str(error)
-    return images, problems
+    return Decoded(images, sizes, problems)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.rng import numpy_rng
+from atcore.base.rng import numpy_rng
 
 CLASSES = ("disc", "square", "triangle", "plus", "ring", "star", "bar", "cross")
 SIZE = 32

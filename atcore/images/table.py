@@ -14,8 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atcore import parquet
-from atcore.errors import UserError
+from atcore.base import parquet
+from atcore.base.errors import UserError
+
+# What images are called that no variant has changed.
+CLEAN = "clean"
 
 _METADATA = b"atcnn"
 _ROW_GROUP = 4096

@@ -1,1 +1,4 @@
-"""The report: from prediction tables to numbers, figures and one page. No network is needed."""
+"""From tables to numbers, figures, sentences and one page; no network is needed.
+
+Imports base, statistics, quality, evaluation, salience and measures.
+"""

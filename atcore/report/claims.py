@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
-from atcore.comparison import Comparison, holm, paired, paired_means
-from atcore.measures import Outcomes, Slopes, kept, shape_decisions, slopes
-from atcore.predictions import CLEAN, Predictions
+from atcore.evaluation.predictions import Predictions
+from atcore.images.table import CLEAN
+from atcore.measures.accuracy import kept
+from atcore.measures.conflicts import shape_decisions
 from atcore.report.inputs import Dataset
-from atcore.salience.table import Measured
+from atcore.salience.measured import Measured
+from atcore.statistics.comparison import Comparison, holm, paired, paired_means
+from atcore.statistics.outcomes import Outcomes, Slopes, slopes
 
 SUPPORTED, NOT_SUPPORTED, NOT_DECIDED = "supported", "not supported", "not decided"
 _ALPHA = 0.05

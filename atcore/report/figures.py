@@ -18,13 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from atcore.estimates import Estimate
-from atcore.predictions import CLEAN
+from atcore.images.table import CLEAN
 from atcore.report import labels
 from atcore.report.inputs import Network
 from atcore.report.records import Record, Results
-from atcore.salience.table import UNIFORM
-from atcore.seeds import Spread
+from atcore.salience.measured import UNIFORM
+from atcore.statistics.estimates import Estimate
+from atcore.statistics.seeds import Spread
 
 INK = "#1f2933"
 _QUIET = "#667380"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from atcore.errors import UserError
-from atcore.predictions import Predictions
+from atcore.base.errors import UserError
+from atcore.evaluation.predictions import Predictions
 from atcore.report.records import Results
-from atcore.salience.table import Measured
+from atcore.salience.measured import Measured
 
 # Tensors of a file of salience maps that are no maps.
 _PLAIN = {"images", "predicted", "labels"}
@@ -29,6 +29,7 @@ class Training:
         epochs: trained in full or in part.
         target_accuracy: clean validation accuracy to stop at, or None.
         validation_accuracy, validation_robust_accuracy: 0 to 1; the second may be None.
+        precision: `bf16` or `fp32`.
     """
 
     finished: str
@@ -36,6 +37,7 @@ class Training:
     target_accuracy: float | None
     validation_accuracy: float
     validation_robust_accuracy: float | None
+    precision: str
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from atcore.estimates import Estimate
-from atcore.quality import Probe, Quality
+from atcore.quality.results import Probe, Quality
 from atcore.report import labels
+from atcore.statistics.estimates import Estimate
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import jinja2
 
-from atcore.predictions import CLEAN
+from atcore.images.table import CLEAN
 from atcore.report import labels, sentences
 from atcore.report.claims import DESTROYS, Claim
 from atcore.report.figures import Look, looks
 from atcore.report.inputs import Dataset
 from atcore.report.kept import Kept
 from atcore.report.pictures import Picture
-from atcore.report.records import Record, middle
+from atcore.report.records import Record
+from atcore.statistics.levels import middle
 
 _FOLDER = Path(__file__).parent
 _UNDER_ATTACK = "Under attack"
@@ -87,6 +88,7 @@ class Section:
 
     dataset: Dataset
     style: dict[str, Look]
+    precision: str
     headline: str
     findings: Sequence[str]
     groups: Sequence[Group]
@@ -224,6 +226,7 @@ def section(
     return Section(
         dataset=dataset,
         style=looks(dataset.networks),
+        precision=sentences.precision(dataset),
         headline=sentences.headline(dataset, claims),
         findings=sentences.findings(dataset, claims),
         groups=_table(dataset),

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atcore.estimates import Estimate
-from atcore.measures import Proportion, shape_bias_by_class
+from atcore.measures.conflicts import shape_bias_by_class
 from atcore.report import labels
 from atcore.report.claims import DESTROYS
 from atcore.report.figures import (
@@ -18,10 +17,11 @@ from atcore.report.figures import (
     png,
 )
 from atcore.report.inputs import Dataset
-from atcore.report.records import middle
 from atcore.report.salience_grid import grid
-from atcore.report.summary import estimate
-from atcore.seeds import Spread, spread
+from atcore.statistics.estimates import Estimate
+from atcore.statistics.levels import middle
+from atcore.statistics.proportions import Proportion
+from atcore.statistics.seeds import Spread, spread
 
 _MOST_CLASSES = 20
 
@@ -113,7 +113,7 @@ def _by_class(
 ) -> list[Estimate | Spread | None]:
     """The value of every class: of the only seed, or the mean over seeds that decided any."""
     if len(of_seeds) == 1:
-        return [estimate(share) for share in of_seeds[0]]
+        return [None if share is None else share.estimate for share in of_seeds[0]]
     known = ([share for share in of_class if share] for of_class in zip(*of_seeds, strict=True))
     return [spread([s.value for s in shares], [s.n for s in shares]) for shares in known]
 

@@ -23,7 +23,7 @@ class Record:
             in pixels for `pgd_spatial`.
         measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
             `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error`,
-            `error_consistency`, or `salience_` and a measure of `atcore.salience.table`.
+            `error_consistency`, or `salience_` and a measure of `atcore.salience.measured`.
         n: images that count; of a mean the fewest of any seed.
         seed: of the network, or None of a mean.
         seeds: how many networks the value is of.
@@ -57,12 +57,6 @@ def dumps(records: Iterable[Record]) -> str:
 
 def loads(text: str) -> list[Record]:
     return [Record(**fields) for fields in json.loads(text)]
-
-
-def middle(levels: Iterable[float]) -> float:
-    """The level that stands for a variant where there is room for one: neither best nor worst."""
-    ordered = sorted(set(levels))
-    return ordered[len(ordered) // 2]
 
 
 @dataclass(frozen=True)

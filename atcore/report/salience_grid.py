@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from atcore.report import labels
 from atcore.report.figures import styled
 from atcore.report.inputs import Maps, Network
-from atcore.report.records import middle
+from atcore.statistics.levels import middle
 
 _IMAGES = 3
 # In inches: side of a cell, from one to the next, to the row below, and height of the titles.

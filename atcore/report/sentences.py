@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from atcore.predictions import CLEAN
+from atcore.base.wording import some
+from atcore.images.table import CLEAN
 from atcore.report import labels
 from atcore.report.claims import (
     DESTROYS,
@@ -16,11 +17,9 @@ from atcore.report.claims import (
     guessing,
 )
 from atcore.report.inputs import Dataset, Network, Training
-from atcore.report.records import Results, middle
-from atcore.salience.table import UNIFORM
-
-# So many of the unreadable images are named on the page; dataset.json names all.
-_NAMED = 3
+from atcore.report.records import Results
+from atcore.salience.measured import UNIFORM
+from atcore.statistics.levels import middle
 
 
 def _robustness(results: Results, network: Network) -> float:
@@ -197,25 +196,39 @@ def _failures(name: str, network: Network, training: Training) -> Iterator[str]:
         )
 
 
+def _trainings(dataset: Dataset) -> Iterator[tuple[str, Network, int, Training]]:
+    """Every network as a reader tells it from others: name, method, seed and training."""
+    for network in dataset.networks:
+        for seed, training in zip(dataset.seeds, network.trainings, strict=True):
+            of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
+            yield network.method + of_seed, network, seed, training
+
+
+def precision(dataset: Dataset) -> str:
+    """In which precision the networks were trained, and which in which where they differ."""
+    names: dict[str, list[str]] = {}
+    for name, _, _, training in _trainings(dataset):
+        names.setdefault(training.precision, []).append(name)
+    if len(names) == 1:
+        return f"networks trained in {next(iter(names))}"
+    shown = [f"{used} ({', '.join(of_it)})" for used, of_it in names.items()]
+    return f"networks trained in {' and '.join(shown)}"
+
+
 def notes(dataset: Dataset) -> list[str]:
     """What a reader must know before believing the numbers: failed training, missing images."""
     found: list[str] = []
-    for network in dataset.networks:
-        guesses = guessing(dataset, network.method)
-        for seed, training in zip(dataset.seeds, network.trainings, strict=True):
-            of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
-            found.extend(_failures(network.method + of_seed, network, training))
-            if seed in guesses:
-                found.append(
-                    f"{network.method}{of_seed} is not clearly better than a guess on clean "
-                    "images: it has learned nothing, and no claim is tested on it."
-                )
+    for name, network, seed, training in _trainings(dataset):
+        found.extend(_failures(name, network, training))
+        if seed in guessing(dataset, network.method):
+            found.append(
+                f"{name} is not clearly better than a guess on clean images: it has learned "
+                "nothing, and no claim is tested on it."
+            )
     if dataset.unreadable:
-        named = ", ".join(dataset.unreadable[:_NAMED])
-        more = len(dataset.unreadable) - _NAMED
         found.append(
             f"Images that could not be read and were left out: {len(dataset.unreadable)} "
-            f"({named}{f' and {more} more' if more > 0 else ''})."
+            f"({some(dataset.unreadable)})."
         )
     return found
 

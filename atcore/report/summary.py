@@ -6,22 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import combinations
 
-from atcore.errors import UserError
-from atcore.estimates import Estimate, calibration_error, error_consistency, mean, mean_confidence
-from atcore.measures import (
-    Proportion,
-    accuracy,
-    accuracy_on_correct,
-    shape_bias,
-    shape_rate,
-    texture_rate,
-    top3_accuracy,
-)
-from atcore.predictions import ATTACKS, AUTO_ATTACKS, CLEAN, Predictions
+from atcore.base.errors import UserError
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.images.table import CLEAN
+from atcore.measures.accuracy import accuracy, accuracy_on_correct, top3_accuracy
+from atcore.measures.confidence import calibration_error, error_consistency, mean_confidence
+from atcore.measures.conflicts import shape_bias, shape_rate, texture_rate
 from atcore.report import labels
-from atcore.report.records import Record, Results, middle
-from atcore.salience.table import Measured
-from atcore.seeds import spread
+from atcore.report.records import Record, Results
+from atcore.salience.measured import Measured
+from atcore.statistics.estimates import Estimate, mean
+from atcore.statistics.levels import middle
+from atcore.statistics.proportions import Proportion
+from atcore.statistics.seeds import spread
 
 # What `metrics` calls the robust accuracy under each attack.
 _ATTACKS = {
@@ -38,13 +35,6 @@ _SIGNED = {
     "salience_ssim",
     "salience_edges",
 }
-
-
-def estimate(proportion: Proportion | None) -> Estimate | None:
-    """A share with its interval, as any other measure."""
-    if proportion is None:
-        return None
-    return Estimate(proportion.value, *proportion.interval, proportion.n)
 
 
 def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion | None]:
@@ -68,7 +58,7 @@ def _proportions(part: Predictions, clean: Predictions) -> dict[str, Proportion 
 def _measures(part: Predictions, clean: Predictions) -> dict[str, Estimate | None]:
     proportions = _proportions(part, clean).items()
     return {
-        **{measure: estimate(proportion) for measure, proportion in proportions},
+        **{name: None if share is None else share.estimate for name, share in proportions},
         "confidence": mean_confidence(part),
         "calibration_error": calibration_error(part),
     }
@@ -86,15 +76,7 @@ def summarise(dataset: str, method: str, seed: int, parts: Sequence[Predictions]
             f"{dataset}, {method}, seed {seed}: the prediction table has no part {CLEAN!r}"
         )
     return [
-        Record(
-            dataset=dataset,
-            method=method,
-            variant=part.variant,
-            level=part.level,
-            measure=measure,
-            **asdict(found),
-            seed=seed,
-        )
+        Record(dataset, method, part.variant, part.level, measure, **asdict(found), seed=seed)
         for part in parts
         for measure, found in _measures(part, clean).items()
         if found is not None
@@ -126,20 +108,13 @@ def summarise_salience(
     dataset: str, method: str, seed: int, parts: Sequence[Measured]
 ) -> list[Record]:
     """The mean over images of every measure of one network's salience maps, where it has one."""
-    return [
-        Record(
-            dataset=dataset,
-            method=method,
-            variant=part.variant,
-            level=part.level,
-            measure=f"salience_{part.measure}",
-            **asdict(found),
-            seed=seed,
-            map=part.map,
-        )
-        for part in parts
-        if (found := mean(part.values)) is not None
-    ]
+    records = []
+    for part in parts:
+        found = mean(part.values)
+        if found is not None:
+            place = (dataset, method, part.variant, part.level, f"salience_{part.measure}")
+            records.append(Record(*place, **asdict(found), seed=seed, map=part.map))
+    return records
 
 
 def means(records: Iterable[Record]) -> list[Record]:

@@ -1,5 +1,4 @@
-"""Salience: which pixels a network's score of the true class depends on, drawn and measured.
+"""Salience maps: which pixels an answer depends on, and what is asked of the maps.
 
-`maps` has the methods, `measures` what is asked of a map, `explain` puts both together for a few
-images and their variants, and `table` is how the measures lie on disk.
+Imports base, images and networks.
 """

@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from atcore.architecture import ModelSpec
-from atcore.evaluation import load_folded
+from atcore.base.rng import stream_key
 from atcore.images import shapes
+from atcore.images.pixels import to_pixels
 from atcore.images.table import ImageTable
-from atcore.models import build, weights_to_bytes
-from atcore.pixels import to_pixels
-from atcore.rng import stream_key
-from atcore.salience import measures
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import load_folded
+from atcore.networks.models import build, weights_to_bytes
+from atcore.salience import scores
 from atcore.salience.maps import MAPS, MapSettings
+from atcore.salience.measured import UNIFORM, Measured
 from atcore.salience.rows import Explained, Row
-from atcore.salience.table import UNIFORM, Measured
 
 
 def untrained_weights(spec: ModelSpec, seed: int) -> bytes:
@@ -48,11 +48,11 @@ class _Object:
 
     def __init__(self, table: ImageTable, x: Tensor) -> None:
         mask = inside(table)
-        self._edges = measures.ranks(measures.edges(x)) if mask is None else None
+        self._edges = scores.ranks(scores.edges(x)) if mask is None else None
         self._parts: dict[str, Tensor] = {}
         if mask is not None:
             object_ = torch.from_numpy(mask).to(x.device)
-            self._parts = {"inside": object_, "outline": measures.outline(object_)}
+            self._parts = {"inside": object_, "outline": scores.outline(object_)}
 
     @property
     def known(self) -> bool:
@@ -62,9 +62,9 @@ class _Object:
     def measure(self, maps: Tensor, ranks: Tensor) -> dict[str, Tensor]:
         """How much of the salience of the first images is at their objects."""
         if self._edges is not None:
-            return {"edges": measures.correlation(ranks, self._edges[: len(maps)])}
+            return {"edges": scores.correlation(ranks, self._edges[: len(maps)])}
         parts = self._parts.items()
-        return {name: measures.share(maps, part[: len(maps)]) for name, part in parts}
+        return {name: scores.share(maps, part[: len(maps)]) for name, part in parts}
 
 
 def _measured(
@@ -104,22 +104,22 @@ def explain(
     measured: list[Measured] = []
     if objects.known:
         flat = torch.ones_like(pixels[0][:, 0])
-        by_chance = objects.measure(flat, measures.ranks(flat))
+        by_chance = objects.measure(flat, scores.ranks(flat))
         measured += _measured(rows[0], UNIFORM, ids, by_chance)
     for kind, count in counts.items():
         if not count:
             continue
         own = [MAPS[kind](model, x[:count], y[:count], settings) for x in pixels]
         control = MAPS[kind](untrained, pixels[0][:count], y[:count], settings)
-        ranks = [measures.ranks(shown) for shown in own]
+        ranks = [scores.ranks(shown) for shown in own]
         for row, shown, ranked in zip(rows, own, ranks, strict=True):
-            found = {"gini": measures.gini(shown)}
+            found = {"gini": scores.gini(shown)}
             if row is rows[0]:
-                alike = measures.correlation(ranked, measures.ranks(control))
+                alike = scores.correlation(ranked, scores.ranks(control))
                 found["untrained_rank_correlation"] = alike
             else:
-                found["rank_correlation"] = measures.correlation(ranked, ranks[0])
-                found["ssim"] = measures.ssim(shown, own[0])
+                found["rank_correlation"] = scores.correlation(ranked, ranks[0])
+                found["ssim"] = scores.ssim(shown, own[0])
             if not row.moved:
                 found |= objects.measure(shown, ranked)
             measured += _measured(row, kind, ids, found)

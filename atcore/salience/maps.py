@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atcore.evaluation import start_noise
-from atcore.models import pooling
-from atcore.pixels import Channels
+from atcore.base.rng import start_noise
+from atcore.images.pixels import Channels
+from atcore.networks.models import pooling
 
 # Images of one forward and backward pass. Fixed, as sums depend on it in their last digits.
 _AT_ONCE = 128
@@ -58,7 +58,8 @@ def smoothgrad(
         float32 N x H x W, non-negative.
     """
     spread = x.amax(dim=(1, 2, 3), keepdim=True) - x.amin(dim=(1, 2, 3), keepdim=True)
-    copies = start_noise(tuple(x.shape[1:]), np.arange(samples), "salience/noise", seed)
+    noise_of = start_noise(tuple(x.shape[1:]), np.arange(samples), "salience/noise", seed)
+    copies = torch.from_numpy(noise_of)
     total = torch.zeros_like(x)
     for some in copies.to(x.device).split(max(1, _AT_ONCE // len(x))):
         noisy = x + noise * spread * some[:, None]
@@ -98,10 +99,10 @@ def grad_cam(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) of the last feature maps.
 
     Bilinearly enlarged to the size of the image, so it is as coarse as they are: see
-    `atcore.models.pooling`. A map is zero where nothing speaks for the class.
+    `atcore.networks.models.pooling`. A map is zero where nothing speaks for the class.
 
     Args:
-        model: a network of `atcore.models`, folded or not.
+        model: a network of `atcore.networks.models`, folded or not.
 
     Returns:
         float32 N x H x W, non-negative.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.salience.table import Measured
+from atcore.salience.measured import Measured
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,8 @@ Destroys nothing but luminance (and, in bright images with a factor above 1, wha
 shape and texture stay, so it is a control for the variants that destroy one of the two.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
-
-from atcore.images.table import ImageTable
-from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def lookup(factor: float) -> NDArray[np.uint8]:
@@ -18,11 +13,6 @@ def lookup(factor: float) -> NDArray[np.uint8]:
     return np.rint((np.arange(256) * factor).clip(0, 255)).astype(np.uint8)
 
 
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
-    return replace(table, images=lookup(level)[table.images])
+def scaled(images: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Scale uint8 images of any shape."""
+    return lookup(factor)[images]

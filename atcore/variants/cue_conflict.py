@@ -9,20 +9,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.base.rng import numpy_rng
 from atcore.images import shapes
 from atcore.images.table import ImageTable
-from atcore.rng import numpy_rng
 from atcore.variants import filtered
-from atcore.variants.transfer import UNTRAINED, Styling, Transfer
+from atcore.variants.styling import Styling, Transfer
 
 
 def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
+    table: ImageTable, level: float, pool: ImageTable, seed: int, styling: Styling
 ) -> ImageTable:
     if table.origin.get("generator") == "shapes" and styling.transfer is None:
         return _redrawn(table, seed)

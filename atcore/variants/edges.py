@@ -7,15 +7,11 @@ leaves less of it. Not the gradient of the luminance: that one loses the outline
 bright as its ground and shows texture instead.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
-from atcore.images.table import ImageTable
-from atcore.variants.blur import Floats, gaussian
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.base.errors import UserError
+from atcore.images.filters import gaussian, sobel
 
 # Gradient of a step of one grey level: what is fainter is no edge, and a flat image stays white.
 _FAINTEST = 4.0
@@ -23,38 +19,22 @@ _FAINTEST = 4.0
 _NARROWEST = 0.05
 
 
-def sobel(values: Floats) -> Floats:
-    """Gradient magnitude, N x H x W, of N x H x W x 3 with the outermost pixels repeated.
-
-    A straight step by h in all channels has magnitude 4h.
-    """
-    padded = np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    down = padded[:, 2:] - padded[:, :-2]
-    across = padded[:, :, 2:] - padded[:, :, :-2]
-    vertical = down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:]
-    horizontal = across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:]
-    return np.sqrt((vertical**2 + horizontal**2).mean(-1))
-
-
 def draw(images: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """The edges of uint8 N x H x W x 3, as grey images of the same form; `sigma` >= 0 pixels."""
+    """The edges of uint8 N x H x W x 3, as grey images of the same form.
+
+    Args:
+        sigma: 0 pixels to the side of the images.
+
+    Raises:
+        UserError: it is more than that.
+    """
+    side = min(images.shape[1:3])
+    if sigma > side:
+        raise UserError(
+            f"level sigma = {sigma:g} is not allowed for images of {side} px; give sigma <= {side}"
+        )
     values = images.astype(np.float32)
     magnitude = sobel(gaussian(values, sigma) if sigma > _NARROWEST else values)
     strongest = np.maximum(magnitude.max((1, 2), keepdims=True), _FAINTEST)
     lines = np.rint(255 * (1 - magnitude / strongest)).astype(np.uint8)
     return lines[..., None].repeat(3, axis=-1)
-
-
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
-    side = min(table.images.shape[1:3])
-    if level > side:
-        raise UserError(
-            f"level sigma = {level:g} is not allowed for images of {side} px; give sigma <= {side}"
-        )
-    return replace(table, images=draw(table.images, level))

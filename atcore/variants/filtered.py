@@ -9,7 +9,7 @@ fine band is added. Lengths are given for 32 px and grow with the image.
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.variants.blur import Floats, gaussian
+from atcore.images.filters import Floats, gaussian
 
 _REFERENCE_SIDE = 32
 _PRE_SIGMA = 1.0

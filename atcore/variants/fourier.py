@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 
 Floats = NDArray[np.float64]
 

@@ -4,23 +4,14 @@ Coarse shape and colour go. What is left, fine texture and thin outlines, has me
 around the middle grey, 128, and clamped to the range of pixels.
 """
 
-from dataclasses import replace
-
 import numpy as np
+from numpy.typing import NDArray
 
-from atcore.images.table import ImageTable
 from atcore.variants.fourier import low_frequencies, to_pixels
-from atcore.variants.transfer import UNTRAINED, Styling
 
 _GREY = 128
 
 
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
-    images = [to_pixels(image - low_frequencies(image, level) + _GREY) for image in table.images]
-    return replace(table, images=np.stack(images))
+def high_pass(images: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
+    """Filter uint8 N x H x W x 3; errors as in `fourier.low_frequencies`."""
+    return np.stack([to_pixels(image - low_frequencies(image, radius) + _GREY) for image in images])

@@ -4,21 +4,12 @@ Coarse shape stays, fine texture goes; the sharp cut-off in the Fourier plane le
 strong edges.
 """
 
-from dataclasses import replace
-
 import numpy as np
+from numpy.typing import NDArray
 
-from atcore.images.table import ImageTable
 from atcore.variants.fourier import low_frequencies, to_pixels
-from atcore.variants.transfer import UNTRAINED, Styling
 
 
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
-    images = [to_pixels(low_frequencies(image, level)) for image in table.images]
-    return replace(table, images=np.stack(images))
+def low_pass(images: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
+    """Filter uint8 N x H x W x 3; errors as in `fourier.low_frequencies`."""
+    return np.stack([to_pixels(low_frequencies(image, radius)) for image in images])

@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.base.rng import numpy_rng
 from atcore.images.table import ImageTable
-from atcore.rng import numpy_rng
-from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def permutation(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
@@ -36,13 +35,7 @@ def shuffle(image: NDArray[np.uint8], k: int, order: NDArray[np.int64]) -> NDArr
     return result
 
 
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
+def apply(table: ImageTable, level: float, seed: int) -> ImageTable:
     k = int(level)
     side = min(table.images.shape[1:3])
     if k > side:

@@ -3,13 +3,8 @@
 Zhang & Zhu 2019, section 3.2: v -> sign(2v - 1) |2v - 1|^(2/p) / 2 + 1/2 for v in [0, 1].
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
-
-from atcore.images.table import ImageTable
-from atcore.variants.transfer import UNTRAINED, Styling
 
 
 def lookup(p: float) -> NDArray[np.uint8]:
@@ -19,11 +14,6 @@ def lookup(p: float) -> NDArray[np.uint8]:
     return np.rint(value * 255).astype(np.uint8)
 
 
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
-    return replace(table, images=lookup(level)[table.images])
+def saturated(images: NDArray[np.uint8], p: float) -> NDArray[np.uint8]:
+    """Saturate uint8 images of any shape."""
+    return lookup(p)[images]

@@ -4,20 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from atcore.base.rng import numpy_rng
 from atcore.images.table import ImageTable
-from atcore.rng import numpy_rng
+from atcore.stylizing.styles import draw
 from atcore.variants import filtered
-from atcore.variants.styles import draw
-from atcore.variants.transfer import UNTRAINED, Styling
+from atcore.variants.styling import Styling
 
 
-def apply(
-    table: ImageTable,
-    level: float,
-    pool: ImageTable,
-    seed: int,
-    styling: Styling = UNTRAINED,
-) -> ImageTable:
+def apply(table: ImageTable, level: float, seed: int, styling: Styling) -> ImageTable:
     side = styling.side or table.images.shape[1]
     transfer = styling.transfer or filtered.transfer
     styles = [

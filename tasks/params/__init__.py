@@ -17,10 +17,10 @@ from tasks.params.attack import (
     TrainingThreat,
 )
 from tasks.params.dataset import Dataset
+from tasks.params.document import Params
 from tasks.params.evaluate import Salience
 from tasks.params.method import Method, TradesLoss
 from tasks.params.reading import load, seed
-from tasks.params.root import Params
 from tasks.params.variant import IMAGENET, Stylized
 
 __all__ = [

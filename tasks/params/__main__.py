@@ -1,7 +1,7 @@
 """Check `params.yaml` and compute nothing."""
 
-from tasks import stage
+from tasks.console import command
 from tasks.params import load
 
 if __name__ == "__main__":
-    stage.command(load)
+    command.run(load)

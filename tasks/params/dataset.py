@@ -10,9 +10,9 @@ from pydantic import (
     model_validator,
 )
 
-from tasks.params.fields import Count, Integer, MisfitError, Positive, Section
+from tasks.params.fields import Count, Integer, MisfitError, Positive, Precision, Section
 
-# Below, the stem of a ResNet-18 is not ImageNet's (atcore.models).
+# Below, the stem of a ResNet-18 is not ImageNet's (atcore.networks.models).
 _SMALLEST_PRETRAINED = 64
 
 
@@ -41,13 +41,13 @@ class Images(Section):
 
 class DatasetTraining(Section):
     architecture: Literal["small", "resnet18", "vgg"]
-    weights: Literal["none", "imagenet"] = "none"
+    weights: Literal["none", "imagenet"] | None = None
     epochs: Count
     batch_size: Count
     learning_rate_factor: Positive
     augment: Literal["none", "crop_flip"]
     attack_steps: Count
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     threads: Count
 
 
@@ -58,11 +58,6 @@ class Dataset(Section):
     images: Images
     allow_unreadable: Annotated[Integer, Field(ge=0)]
     training: DatasetTraining
-
-    @property
-    def centre(self) -> int:
-        """Side in pixels that the centre square of every image is resized to."""
-        return self.resize or self.image_size
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
@@ -85,7 +80,7 @@ class Dataset(Section):
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
         weights, architecture = self.training.weights, self.training.architecture
-        if weights == "none":
+        if weights != "imagenet":
             return self
         if architecture != "resnet18":
             raise MisfitError(

@@ -14,13 +14,14 @@ class Evaluate(Section):
     auto_attack: list[AutoAttacked]
     shard: Count
 
+    @property
+    def attacks(self) -> dict[str, Sequence[Robustness | AutoAttacked]]:
+        """All attacks on the test images, by their key."""
+        return {"robustness": self.robustness, "auto_attack": self.auto_attack}
+
     @model_validator(mode="after")
     def _attacks_differ(self) -> Self:
-        attacks: dict[str, Sequence[Robustness | AutoAttacked]] = {
-            "robustness": self.robustness,
-            "auto_attack": self.auto_attack,
-        }
-        for key, entries in attacks.items():
+        for key, entries in self.attacks.items():
             seen: dict[tuple[str, float], int] = {}
             for place, entry in enumerate(entries):
                 first = seen.setdefault((entry.norm, entry.eps), place)

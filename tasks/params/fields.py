@@ -1,12 +1,19 @@
 """What all sections are made of: a base that knows its keys, and the types of their values."""
 
-from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from atcore.base.numbers import fraction
+
 
 class Section(BaseModel):
+    """A part of params.yaml.
+
+    What may be left out is None then: the default is given where the value is used, as it decides
+    results, which nothing here does.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
@@ -17,6 +24,10 @@ class Section(BaseModel):
                 allowed = ", ".join(cls.model_fields)
                 raise ValueError(f"{key!r} is an unknown key; allowed: {allowed}")
         return section
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of these keys that are not left out, with their values."""
+        return self.model_dump(include=set(names), exclude_none=True)
 
 
 class MisfitError(ValueError):
@@ -29,7 +40,7 @@ def _fraction(value: Any) -> Any:
         raise ValueError(f"{value!r} is not allowed; give a number")  # noqa: TRY004
     if isinstance(value, str) and "/" in value:
         try:
-            return float(Fraction(value.replace(" ", "")))
+            return fraction(value)
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError(
                 f"{value!r} is not allowed; give a number or a fraction such as 8/255"
@@ -44,3 +55,5 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 # Strict: neither `true` nor 1.0 is 1, and some are names of stages and files too.
 Integer = Annotated[int, Field(strict=True)]
 Count = Annotated[Integer, Field(ge=1)]
+# Of a training: atcore.networks.precision says what `auto` is.
+Precision = Literal["auto", "bf16", "fp32"]

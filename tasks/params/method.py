@@ -24,16 +24,14 @@ class Method(Section):
     attack: Annotated[FgsmAttack | PgdAttack | FreeAttack, Field(discriminator="kind")] | None = (
         None
     )
-    loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] = CrossEntropyLoss(
-        kind="cross_entropy"
-    )
-    label_smoothing: Share = 0.0
-    eps_warmup: Share = 0.0
-    schedule: Literal["cosine", "piecewise", "constant"] = "cosine"
-    ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    keep: Literal["last", "best_robust"] = "last"
+    loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] | None = None
+    label_smoothing: Share | None = None
+    eps_warmup: Share | None = None
+    schedule: Literal["cosine", "piecewise", "constant"] | None = None
+    ema: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    keep: Literal["last", "best_robust"] | None = None
     stop_at: str | None = None
-    workers: Count = 1
+    workers: Count | None = None
 
     @model_validator(mode="after")
     def _attack_is_there(self) -> Self:
@@ -41,7 +39,7 @@ class Method(Section):
             raise MisfitError(
                 "keep: 'best_robust' is not allowed without an attack or with stop_at; give 'last'"
             )
-        if self.loss.kind == "trades" and not isinstance(self.attack, PgdAttack):
+        if isinstance(self.loss, TradesLoss) and not isinstance(self.attack, PgdAttack):
             raise MisfitError("loss: 'trades' is not allowed without an attack of kind pgd")
         return self
 

@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from tasks.params.document import PARAMS, Params
 from tasks.params.fields import MisfitError
-from tasks.params.root import PARAMS, Params
-from tasks.workspace import PARAMETERS
+from tasks.processes.holder import PARAMETERS
 
 
 def seed(text: str) -> int:

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from tasks.params.document import PARAMS
 from tasks.params.reading import read
-from tasks.params.root import PARAMS
-from tasks.workspace import PARAMETERS
+from tasks.processes.holder import PARAMETERS
 
 _GRAPH = Path("dvc.yaml")
 _TEMPLATE = re.compile(r"\$\{([^}]+)\}")

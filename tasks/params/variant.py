@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.params.fields import Count, Integer, MisfitError, NonNegative, Positive, Section
+from tasks.params.fields import (
+    Count,
+    Integer,
+    MisfitError,
+    NonNegative,
+    Positive,
+    Precision,
+    Section,
+)
 
 # The transfer that needs no stylizer, and the encoder that is downloaded.
 FILTERED, IMAGENET = "filtered", "imagenet"
@@ -46,7 +54,7 @@ class Stylizer(Section):
     learning_rate: Positive
     style_weight: NonNegative
     identity_weight: NonNegative
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     threads: Count
 
 
@@ -58,11 +66,11 @@ class Edges(Section):
 class _Transferring(Section):
     levels: Levels[NonNegative]
     # `filtered`, or a name in the catalogue `stylizer`.
-    transfer: str = FILTERED
+    transfer: str | None = None
 
     @model_validator(mode="after")
     def _strengths_are_shares(self) -> Self:
-        if self.transfer != FILTERED and max(self.levels) > 1:
+        if self.transfer not in (None, FILTERED) and max(self.levels) > 1:
             raise MisfitError(
                 f"levels: {max(self.levels):g} is not allowed; a stylizer's strength is 0 to 1"
             )

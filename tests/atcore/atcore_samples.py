@@ -1,6 +1,7 @@
 """Small inputs that the tests of `atcore` share: images of `shapes`, specs and trained networks."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from atcore.architecture import ModelSpec
 from atcore.images import shapes
+from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
-from atcore.pixels import channel_statistics
-from atcore.training import (
-    Progress,
-    Split,
-    TrainingSpec,
-    train,
-    trained_weights,
-)
+from atcore.networks.architecture import ModelSpec
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train, trained_weights
+from atcore.training.spec import TrainingSpec
 
 
 def shapes_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
@@ -52,17 +49,17 @@ def training_spec(**changes: Any) -> TrainingSpec:
         learning_rate=0.03,
         momentum=0.9,
         weight_decay=5e-4,
-        attack=None,
-        attack_mode="eval",
-        eps_warmup=0.0,
-        validation_attack=None,
-        augment="none",
         precision="fp32",
         threads=1,  # two would wait for each other on a busy machine
-        stop_at_accuracy=None,
         seed=0,
     )
     return replace(spec, **changes)
+
+
+def native_precision() -> str:
+    """What `auto` has to be on this CPU, by what the kernel says of it."""
+    words = set(Path("/proc/cpuinfo").read_text().split())
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & words else "fp32"
 
 
 def train_to_end(spec: TrainingSpec, training: Split, validation: Split) -> Progress:

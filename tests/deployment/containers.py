@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.tether import tethered
+from tasks.processes.tether import tethered
 
 _READY_SECONDS = 90
 _PROBE_SECONDS = 0.1
@@ -81,6 +81,7 @@ class Service:
     folder: Path
     image: Path
     process: subprocess.Popen[bytes] | None = None
+    running: ExitStack = field(default_factory=ExitStack)
     addresses: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -128,12 +129,22 @@ class Service:
         if self.entry["image"].startswith("postgres"):
             shutil.chown(self.volume, int(_NOBODY), int(_NOBODY))
 
-    def start(self, stack: ExitStack) -> None:
+    def start(self) -> None:
         enter = ("ip", "netns", "exec", self.namespace, "sh", "-ec", _ENTER, "sh")
         command = [*enter, str(self.folder), str(self.image), *self._program()]
-        output = stack.enter_context((self.folder / "log").open("wb"))
-        self.process = stack.enter_context(tethered(command, env=self.environment(), output=output))
-        stack.callback(self._kill)
+        output = self.running.enter_context((self.folder / "log").open("ab"))
+        started = tethered(command, env=self.environment(), output=output)
+        self.process = self.running.enter_context(started)
+        self.running.callback(self._kill)
+
+    def stop(self) -> None:
+        """As `docker compose stop`: SIGTERM, and after the grace period the end of everything."""
+        grace = int(self.entry.get("stop_grace_period", "10s").removesuffix("s"))
+        if first := self._first():
+            first.terminate()
+            with suppress(psutil.TimeoutExpired):
+                first.wait(grace)
+        self.running.close()
 
     def _first(self) -> psutil.Process | None:
         """The first process inside, if it has started and not ended."""
@@ -237,7 +248,8 @@ def up(
         for name in order.static_order():
             for needed, how in entries[name].get("depends_on", {}).items():
                 services[needed].wait(how["condition"])
-            services[name].start(stack)
+            stack.enter_context(services[name].running)
+            services[name].start()
         for service in services.values():
             if "healthcheck" in service.entry:
                 service.wait("service_healthy")

@@ -1,11 +1,11 @@
-"""`python -m tasks.node COMMAND`: a node of a cluster for the time of the command."""
+"""`python -m tasks.cluster.node COMMAND`: a node of a cluster for the time of the command."""
 
 import subprocess
 import sys
 
 import pytest
 
-NODE = [sys.executable, "-m", "tasks.node"]
+NODE = [sys.executable, "-m", "tasks.cluster.node"]
 
 
 def node(*command: str) -> subprocess.CompletedProcess[str]:
@@ -17,7 +17,9 @@ def test_it_needs_a_command_and_a_cluster(monkeypatch: pytest.MonkeyPatch) -> No
     for command in ([], ["true"]):
         refused = node(*command)
         assert refused.returncode == 2
-        assert refused.stderr.startswith("usage: RAY_ADDRESS=HOST:PORT python -m tasks.node")
+        assert refused.stderr.startswith(
+            "usage: RAY_ADDRESS=HOST:PORT python -m tasks.cluster.node"
+        )
 
 
 def test_it_names_a_command_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,13 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 from flow_workspace import FlowRun, Flows, graph, stage
-from pipeline_workspace import Running, succeeded, wait_until
+from pipeline_workspace import LONG, Running, succeeded, wait_until
 
 WORKER = ("prefect", "worker", "start", "--pool=workspace", "--type=process", "--limit=1")
 SERVE = ("python", "-m", "flows.serve")
@@ -42,14 +43,28 @@ def engine(flows: Flows) -> psutil.Process | None:
     return next(engines, None)
 
 
-def waiting(flows: Flows) -> bool:
-    return any(p.name() == "cat" for p in flows.workspace.processes())
+@contextmanager
+def offering(flows: Flows, offer: tuple[str, ...]) -> Iterator[Running]:
+    """Somebody who takes runs, and has said so."""
+    with flows.command(*offer) as process:
+        ready = ("started!", "being served")
+        wait_until(lambda: any(word in process.output for word in ready), "the offer")
+        yield process
+
+
+def wait_for_stage(flows: Flows) -> None:
+    wait_until((flows.workspace.root / "half").exists, "the stage to begin")
 
 
 def begun(flows: Flows) -> FlowRun:
     run = flows.order(jobs=1)
-    wait_until(lambda: waiting(flows), "the stage to begin")
+    wait_for_stage(flows)
     return run
+
+
+def none_left(flows: Flows) -> None:
+    wait_until(lambda: not flows.workspace.processes(), "the end of all processes", pause=LONG)
+    (flows.workspace.root / "half").unlink()
 
 
 def stop_worker(_flows: Flows, worker: Running) -> None:
@@ -89,21 +104,17 @@ def test_a_run_that_is_cut_off_gets_a_final_state_and_the_next_one_does_its_work
     offer: tuple[str, ...],
     interrupt: Callable[[Flows, Running], None],
 ) -> None:
-    with flows.command(*offer) as first:
+    with offering(flows, offer) as first:
         cut_off = begun(flows)
         interrupt(flows, first)
-        wait_until(lambda: not waiting(flows), "the end of the stage")
-        wait_until(lambda: cut_off.state != "RUNNING", "a final state of the run")
-        assert cut_off.state == "CRASHED"
-        first.kill()
-    wait_until(lambda: not flows.workspace.processes(), "the end of all processes")
+        assert cut_off.wait() == "CRASHED"
+    none_left(flows)
     assert not (flows.workspace.root / "slow.txt").exists()
 
-    with flows.command(*offer):
+    with offering(flows, offer):
         run = begun(flows)
         pipe.write_text("word\n")
-        wait_until(lambda: run.state != "RUNNING", "the end of the run")
-    assert run.state == "COMPLETED"
+        assert run.wait() == "COMPLETED"
     assert run.stages == {"slow": "Completed"}
     assert (flows.workspace.root / "slow.txt").read_text() == "word\n"
 
@@ -111,19 +122,19 @@ def test_a_run_that_is_cut_off_gets_a_final_state_and_the_next_one_does_its_work
 def test_a_run_that_was_lost_with_its_machine_is_given_a_state_by_the_next_one(
     flows: Flows, pipe: Path
 ) -> None:
-    with flows.command(*WORKER) as worker:
+    with offering(flows, WORKER) as worker:
         lost = begun(flows)
         # Nothing of a machine survives, its witness neither.
         for process in flows.workspace.processes():
             process.kill()
         worker.kill()
     assert lost.state == "RUNNING"
-    with flows.command(*WORKER):
+    none_left(flows)
+    with offering(flows, WORKER):
         run = begun(flows)
         assert lost.state == "CRASHED"
         pipe.write_text("word\n")
-        wait_until(lambda: run.state != "RUNNING", "the end of the run")
-    assert run.state == "COMPLETED"
+        assert run.wait() == "COMPLETED"
 
 
 def test_queued_runs_wait_for_each_other_and_each_has_its_own_parameters(
@@ -131,17 +142,17 @@ def test_queued_runs_wait_for_each_other_and_each_has_its_own_parameters(
 ) -> None:
     workspace = flows.workspace
     before = (workspace.root / "params.yaml").read_bytes()
-    with flows.command(*WORKER):
+    with offering(flows, WORKER):
         runs = {
             seed: flows.order(jobs=1, overrides=[f"run.seed={seed}"], experiment=f"seed-{seed}")
             for seed in (1, 2)
         }
         for run in runs.values():
-            wait_until(lambda: waiting(flows), "the stage to begin")
+            wait_for_stage(flows)
             assert sum(run.state == "RUNNING" for run in runs.values()) == 1
             assert (workspace.root / "params.yaml").read_bytes() == before
             pipe.write_text("word\n")
-            wait_until(lambda run=run: run.state == "COMPLETED", "the end of the run")
+            assert run.wait() == "COMPLETED"
     for seed, run in runs.items():
         assert f"parameter run.seed: {seed} here, 0 in the committed params.yaml" in run.lines
         # As a second user finds the results of the first.

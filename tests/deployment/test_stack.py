@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from compose_file import documented_variables, load
 from containers import Service, require_network_namespaces, up
-from pipeline_workspace import Workspace
+from pipeline_workspace import LONG, Workspace, wait_until
 
 # The whole graph on as little as possible.
 TINY = {
@@ -25,6 +25,15 @@ try:
     print(urllib.request.urlopen(sys.argv[1]).status)
 except urllib.error.HTTPError as error:
     print(error.code)
+"""
+# Of all runs, the latest first.
+STATES = """
+import json
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
+with get_client(sync_client=True) as client:
+    runs = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+print(json.dumps([run.state_type for run in runs]))
 """
 
 
@@ -93,3 +102,22 @@ def test_all_deployments_are_there(services: dict[str, Service]) -> None:
     listed = services["prefect-worker"].run("prefect", "deployment", "ls").stdout
     for name in ("default", "train", "variants", "evaluate", "report"):
         assert f"reproduce/{name}" in listed
+
+
+def test_a_worker_that_is_stopped_and_started_again_ends_its_run_and_takes_the_next(
+    services: dict[str, Service],
+    run: str,  # noqa: ARG001
+) -> None:
+    """As a new version does: `docker compose up --build`."""
+    worker = services["prefect-worker"]
+    start = ("prefect", "--no-prompt", "deployment", "run", "reproduce/default", "-p", "force=true")
+    before = len(worker.log)
+    assert worker.run(*start).returncode == 0
+    wait_until(lambda: "stages to look at" in worker.log[before:], "the run to begin", pause=LONG)
+    worker.stop()
+    worker.start()
+    worker.wait("service_healthy")
+    ended = worker.run(*start, "-p", 'targets=["prepare"]', "--watch")
+    assert ended.returncode == 0, ended.stdout + worker.log[before:]
+    states = json.loads(worker.run("python", "-c", STATES).stdout)
+    assert states == ["COMPLETED", "CRASHED", "COMPLETED"]

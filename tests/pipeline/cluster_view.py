@@ -13,7 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import atcore
-from tasks import cluster
+from tasks.cluster import pool
 
 
 def seen(folders: list[str]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def seen(folders: list[str]) -> dict[str, Any]:
 def main() -> None:
     folders = sys.argv[1:]
     views = {"driver": seen(folders)}
-    with cluster.connect():
+    with pool.connect():
         for node in ray.nodes():
             pinned = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(num_cpus=0, scheduling_strategy=pinned)(seen)

@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 import yaml
-from pipeline_workspace import PROJECT, Finished, Running, Workspace, succeeded
+from pipeline_workspace import LONG, PROJECT, Finished, Running, Workspace, succeeded, wait_until
+
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 # Runs the flow with the arguments given as JSON and prints how it ended.
 _SCRIPT = """
@@ -51,6 +53,14 @@ class FlowRun:
         """The type of the state that the server has now."""
         return str(
             httpx.get(f"{self.api}/flow_runs/{self.id}").raise_for_status().json()["state_type"]
+        )
+
+    def wait(self) -> str:
+        """The type of the state in which it ends."""
+        return wait_until(
+            lambda: state if (state := self.state) in FINAL else None,
+            f"the end of the run {self.id}",
+            pause=LONG,
         )
 
     @property

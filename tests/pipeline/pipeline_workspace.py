@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from tasks.local_cluster import LocalCluster
+from tasks.cluster.local import LocalCluster
 
 Found = TypeVar("Found")
 
@@ -38,9 +38,10 @@ SMALL: dict[str, Any] = {
     "dataset.shapes.training.threads": 1,
     "variant.saturated.levels": [4],
     "variant.patch_shuffled.levels": [2],
+    "method.pgd_linf_8.attack.step_size": 1,
     # Robust accuracy on so few images jumps; that must not look like a collapse.
     "method.pgd_linf_8.eps_warmup": 1,
-    "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": "2/255", "steps": 2}],
+    "evaluate.robustness": [{"norm": "linf", "eps": "8/255", "step_size": 0.5, "steps": 2}],
     "quality.images": 100,
     "quality.epochs": 1,
     "salience.images": 2,
@@ -85,20 +86,25 @@ _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")
 # What is said on a busy machine.
 _OF_WAITING = re.compile(r"waiting for .*: \d+ s of at most \d+ s|waited \d+ s for .*")
 _SECONDS = 600
-_SHORT = 0.002
+# Between two looks at a file, and at what costs more to look at.
+_SHORT, LONG = 0.002, 0.2
 # Finds the processes of one test, also those that left its process group.
 _MARK = "ATCNN_TEST_WORKSPACE"
 
 
 def wait_until(
-    condition: Callable[[], Found | None], what: str, seconds: float = _SECONDS
+    condition: Callable[[], Found | None],
+    what: str,
+    seconds: float = _SECONDS,
+    *,
+    pause: float = _SHORT,
 ) -> Found:
     """The first result of `condition` that is true; fails once the time is over."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds} s for {what}")
-        time.sleep(_SHORT)
+        time.sleep(pause)
     return found
 
 
@@ -124,6 +130,11 @@ class Finished:
 def succeeded(finished: Finished) -> Finished:
     assert finished.status == 0, finished.output + finished.errors
     return finished
+
+
+def stale(workspace: "Workspace") -> set[str]:
+    """The stages that DVC would run because of what they read, not counting what that changes."""
+    return set(json.loads(succeeded(workspace.dvc("status", "--json")).output))
 
 
 def the_error(finished: Finished) -> str:

@@ -25,9 +25,9 @@ from pipeline_workspace import (
     the_error,
 )
 
-from tasks.addresses import free_port
-from tasks.local_cluster import too_slow
-from tasks.service import service
+from tasks.cluster.local import too_slow
+from tasks.processes.addresses import free_port
+from tasks.processes.service import service
 
 CODE = [PROJECT / name for name in ("atcore", "tasks", "flows")]
 HEAD, *NODES = "127.0.0.4", "127.0.0.2", "127.0.0.3"

@@ -12,6 +12,7 @@ from pipeline_workspace import (
     REPRODUCIBLE,
     Pipeline,
     Workspace,
+    stale,
     succeeded,
 )
 
@@ -37,11 +38,6 @@ EVERY_STAGE = {
 }
 
 
-def stale(workspace: Workspace) -> set[str]:
-    """The stages that DVC would run because of what they read, not counting what that changes."""
-    return set(json.loads(succeeded(workspace.dvc("status", "--json")).output))
-
-
 def test_the_first_run_computes_every_stage_once(pipeline: Pipeline) -> None:
     assert sorted(pipeline.first.stages_run) == sorted(EVERY_STAGE)
     assert pipeline.workspace.temporaries() == []
@@ -55,6 +51,14 @@ def test_the_report_has_numbers_of_every_model(pipeline: Pipeline) -> None:
     assert page.rstrip().endswith("</html>")
     for model in MODELS:
         assert model in page
+
+
+def test_the_precision_of_a_training_is_printed_recorded_and_reported(pipeline: Pipeline) -> None:
+    root = pipeline.workspace.root
+    used = json.loads((root / "curves/shapes/standard/0.json").read_text())["precision"]
+    line = rf"^train shapes standard 0: {EPOCHS}/{EPOCHS} loss .*, {used}$"
+    assert re.search(line, pipeline.first.output, re.MULTILINE)
+    assert f"; networks trained in {used}<" in (root / "reports/index.html").read_text()
 
 
 def test_a_second_run_computes_nothing(pipeline: Pipeline) -> None:

@@ -6,7 +6,7 @@ import torch
 from pipeline_workspace import Workspace, stage_command, succeeded, wait_until
 from safetensors.torch import save_file
 
-from atcore.encoder import Encoder
+from atcore.stylizing.encoder import Encoder
 
 ENCODER = "raw/encoder/own.safetensors"
 VARIANT = "variants_transferred@shapes-stylized_adain"

@@ -8,36 +8,38 @@ import numpy as np
 import pytest
 import torch
 
-from atcore.adain import Stylizer
-from atcore.architecture import ModelSpec
-from atcore.encoder import Encoder
-from atcore.evaluation import load_folded, predict
+from atcore.evaluation.asking import predict
+from atcore.evaluation.predictions import ATTACKS
 from atcore.images.decode import decode_shard
-from atcore.images.sources import load as load_source
-from atcore.images.splits import choose
-from atcore.images.table import ImageTable
-from atcore.models import weights_to_bytes
-from atcore.outlines import edge_agreement
-from atcore.pixels import channel_statistics
-from atcore.predictions import ATTACKS, CLEAN
+from atcore.images.pixels import channel_statistics
+from atcore.images.table import CLEAN, ImageTable
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.folding import load_folded
+from atcore.networks.models import weights_to_bytes
+from atcore.networks.vgg import CONVOLUTIONS
+from atcore.quality.outlines import edge_agreement
 from atcore.report.summary import summarise
 from atcore.salience.explain import explain, untrained_network
 from atcore.salience.maps import MapSettings
 from atcore.salience.rows import Row
-from atcore.training import Split, train, trained_weights
-from atcore.variants import KINDS
-from atcore.variants.adain import Adain
-from atcore.variants.transfer import UNTRAINED, Styling
-from atcore.vgg import CONVOLUTIONS
-from tasks.attacks import evaluation_attack
+from atcore.sources.formats import load as load_source
+from atcore.sources.splits import choose
+from atcore.stylizing.adain import Stylizer
+from atcore.stylizing.encoder import Encoder
+from atcore.stylizing.transfer import Adain
+from atcore.training.data import Split
+from atcore.training.loop import train, trained_weights
+from atcore.variants.kinds import vary
+from atcore.variants.styling import UNTRAINED, Styling
+from tasks.evaluate import evaluation_attack
 from tasks.params import Robustness, load
 from tasks.train import training_spec
 
 SETTINGS = load(Path(__file__).parents[2] / "params.yaml")
 ROBUSTNESS = [
-    Robustness(norm="linf", eps=8 / 255, step_size=4 / 255, steps=2),
-    Robustness(norm="l2", eps=0.5, step_size=0.25, steps=2),
-    Robustness(norm="spatial", eps=0.5, step_size=0.25, steps=2),
+    Robustness(norm="linf", eps=8 / 255, step_size=0.5, steps=2),
+    Robustness(norm="l2", eps=0.5, step_size=0.5, steps=2),
+    Robustness(norm="spatial", eps=0.5, step_size=0.5, steps=2),
 ]
 AMOUNTS = {"train": 40, "validation": 20, "test": 40}
 # What is measured on every variant, whatever it shows.
@@ -69,11 +71,11 @@ def images(request: pytest.FixtureRequest, real_data: Path) -> Images:
     tables = {}
     for split, which in chosen.items():
         encoded = source.read(which.source, which.indices)
-        pixels, unreadable = decode_shard([("x", data) for data in encoded], own.image_size)
-        assert not unreadable
+        decoded = decode_shard([("x", data) for data in encoded], own.image_size)
+        assert not decoded.problems
         tables[split] = ImageTable(
-            ids=np.arange(len(pixels)),
-            images=pixels,
+            ids=np.arange(len(decoded.images)),
+            images=decoded.images,
             labels=labels[which.source][which.indices],
             classes=source.classes,
             origin={"format": own.format},
@@ -94,7 +96,8 @@ def variants(images: Images) -> dict[tuple[str, float], ImageTable]:
         untrained = Stylizer(encoder).to_bytes()
     adain = Styling(Adain(untrained, "untrained", size=64), side=64)
     return {
-        (name, level): KINDS[chosen.kind].apply(
+        (name, level): vary(
+            chosen.kind,
             images.test,
             level,
             images.test,

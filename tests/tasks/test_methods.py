@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from atcore.attacks import L2, PGD, Linf, Spatial
-from atcore.errors import UserError
-from atcore.losses import CrossEntropy, Loss, Trades
-from tasks.attacks import evaluation_attack, training_attack, validation_attack
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
+from atcore.attacks.threats import L2, Linf
+from atcore.base.errors import UserError
+from atcore.training.losses import CrossEntropy, Loss, Trades
+from tasks.evaluate import evaluation_attack
 from tasks.params import Robustness, load
-from tasks.train import loss, pretrained
+from tasks.train import loss, pretrained, training_attack, validation_attack
 
 SETTINGS = load(Path(__file__).parents[2] / "params.yaml")
 METHODS = SETTINGS.method
@@ -56,11 +58,20 @@ def test_an_l2_radius_follows_the_side_where_it_is_given_at_one(
         assert attack.step_size == pytest.approx(step * eps)
 
 
-def test_the_spatial_attack_of_the_evaluation() -> None:
-    chosen = Robustness(norm="spatial", eps=2, step_size=0.5, steps=20, smoothness=0.01)
-    assert evaluation_attack(chosen) == PGD(
-        threat=Spatial(2, smoothness=0.01), step_size=0.5, steps=20
-    )
+@pytest.mark.parametrize(
+    ("chosen", "attack"),
+    [
+        (
+            Robustness(norm="spatial", eps=2, step_size=0.25, steps=20, smoothness=0.01),
+            PGD(threat=Spatial(2, smoothness=0.01), step_size=0.5, steps=20),
+        ),
+        (SETTINGS.evaluate.robustness[0], PGD(threat=Linf(4 / 255), step_size=1 / 255, steps=20)),
+        (SETTINGS.evaluate.robustness[1], PGD(threat=Linf(EPS), step_size=2 / 255, steps=20)),
+    ],
+    ids=["spatial", "4/255", "8/255"],
+)
+def test_the_attacks_of_the_evaluation(chosen: Robustness, attack: PGD) -> None:
+    assert evaluation_attack(chosen) == attack
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,15 @@ import pytest
 import torch
 import yaml
 
-from atcore import predictions
-from atcore.architecture import ModelSpec
-from atcore.errors import UserError
+from atcore.base.errors import UserError
+from atcore.evaluation import predictions
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.models import build, weights_to_bytes
-from tasks import cluster, evaluate, paths, salience, trained
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build, weights_to_bytes
+from tasks import evaluate, salience
+from tasks.cluster import pool
+from tasks.workspace import paths, trained
 
 PROJECT = Path(__file__).parents[2]
 CLASSES = ("a", "b", "c", "d")
@@ -47,8 +49,8 @@ WEIGHTS = _weights(SPEC)
 def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model and the images that it was made for; few of them are of the last class."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cluster, "connect", nullcontext)
-    monkeypatch.setattr(cluster, "spread", _in_order)
+    monkeypatch.setattr(pool, "connect", nullcontext)
+    monkeypatch.setattr(pool, "spread", _in_order)
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3], np.int32)
     write_images(ImageTable(np.arange(30, 42), images, labels, CLASSES))

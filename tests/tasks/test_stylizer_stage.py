@@ -7,13 +7,15 @@ import pytest
 import torch
 import yaml
 
-from atcore.architecture import ModelSpec
-from atcore.encoder import read_encoder
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.models import build, weights_to_bytes
-from tasks import encoder, paths, stylizer, trained, variants
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build, weights_to_bytes
+from atcore.stylizing.encoder import read_encoder
+from tasks import stylizer, variants
+from tasks.tools import encoder
+from tasks.workspace import paths, trained
 
 PROJECT = Path(__file__).parents[2]
 

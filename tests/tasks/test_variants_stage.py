@@ -10,13 +10,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from atcore.errors import UserError
+from atcore.base.errors import UserError
 from atcore.images import table
 from atcore.images.table import ImageTable
-from atcore.variants import KINDS
-from atcore.variants.styles import pictures
-from atcore.variants.transfer import Styling
-from tasks import cluster, paths, variants
+from atcore.stylizing.styles import pictures
+from atcore.variants.kinds import KINDS, vary
+from atcore.variants.styling import Styling
+from tasks import variants
+from tasks.cluster import pool
+from tasks.workspace import paths
 
 PROJECT = Path(__file__).parents[2]
 STYLES = Path("raw/styles")
@@ -32,8 +34,8 @@ def _in_order(
 def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageTable:
     """The test split of `shapes` in a workspace whose folder of styles has its README.md only."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cluster, "connect", nullcontext)
-    monkeypatch.setattr(cluster, "spread", _in_order)
+    monkeypatch.setattr(pool, "connect", nullcontext)
+    monkeypatch.setattr(pool, "spread", _in_order)
     STYLES.mkdir(parents=True)
     (STYLES / "README.md").write_text("ours")
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
@@ -65,7 +67,7 @@ def test_styles_are_drawn_or_taken_from_the_folder(
     configure("stylized", styles=folder)
     variants.main("shapes", "stylized")
     styles = None if folder is None else pictures(STYLES, 16)
-    expected = KINDS["stylized"].apply(test_images, 0.6, test_images, 0, Styling(pictures=styles))
+    expected = vary("stylized", test_images, 0.6, test_images, 0, Styling(pictures=styles))
     found = table.read(paths.variant_level("shapes", "stylized", 0.6))
     assert np.array_equal(found.images, expected.images)
 

@@ -1,0 +1,4 @@
+"""What networks answer, and the table of their answers.
+
+Imports base, images, networks and attacks.
+"""

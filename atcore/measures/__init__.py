@@ -1,0 +1,4 @@
+"""What is measured on tables of answers.
+
+Imports base, statistics and evaluation.
+"""

@@ -1,0 +1,106 @@
+"""What all formats of raw images have in common."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atcore.base.errors import UserError
+
+# The project's own files in a folder of raw images.
+_OURS = ("README.md", ".gitignore")
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The images of one split, in an order that depends on nothing but the raw files.
+
+    Attributes:
+        place: where in the raw data they lie, in a user's words.
+        names: N, how error messages call an image: its file, and its row where the file has many.
+        labels: int32, N, indices into the class names.
+    """
+
+    place: str
+    names: Sequence[str]
+    labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw images: what there is, and a way to read it piece by piece.
+
+    Attributes:
+        classes: class names, without repetition.
+        splits: `train`, and `validation` and `test` where the source has them of its own.
+        read: `read(split, indices)` yields the encoded bytes of these entries of a split, int64,
+            ascending; little more than one image is in memory at a time. Raises UserError where a
+            file is damaged.
+        skipped: names of what the format leaves out, by what they are, in a user's words.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, Entries]
+    read: Callable[[str, NDArray[np.int64]], Iterator[bytes]]
+    skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def hidden(folder: Path) -> list[str]:
+    """Names of the hidden files and folders at any depth, without our own.
+
+    They are no data, and neither is what hidden folders hold, which is not named.
+    """
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        found += [str(Path(place, name)) for name in (*folders, *files) if _is_hidden(name)]
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+    return sorted(name for name in found if Path(name).name not in _OURS)
+
+
+def listing(folder: Path) -> list[Path]:
+    """Files and folders in a folder by name, without the hidden ones.
+
+    Raises:
+        UserError: there is no such folder or nothing in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
+    if not found:
+        raise UserError(f"{folder}: empty folder")
+    return found
+
+
+def contents(folder: Path) -> list[Path]:
+    """The raw data in a dataset's folder: its listing without our own files.
+
+    Raises:
+        UserError: there is no such folder or no data in it.
+    """
+    found = [path for path in listing(folder) if path.name not in _OURS]
+    if not found:
+        raise UserError(f"{folder}: no data in it; its README.md says what to put there")
+    return found
+
+
+def is_web_page(start: bytes) -> bool:
+    """Whether a file that starts so is HTML: what servers send instead of a file they lack."""
+    return start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+def require_no_web_page(path: Path) -> None:
+    """Check that an archive is not an error page under its name.
+
+    Raises:
+        UserError: it is one.
+    """
+    with path.open("rb") as file:
+        if is_web_page(file.read(1024)):
+            raise UserError(f"{path}: a web page (HTML), not an archive; download it again")

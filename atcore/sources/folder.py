@@ -1,0 +1,120 @@
+"""Image files in one folder per class, the layout of torchvision's ImageFolder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atcore.base.errors import UserError
+from atcore.sources.entries import Entries, Source, contents, listing
+from atcore.sources.naming import SPLIT_OF, UNDERSTOOD, split_words
+
+
+def _is_split(path: Path) -> bool:
+    return path.name.lower() in SPLIT_OF
+
+
+def _top(folder: Path) -> list[Path]:
+    """What lies in `folder`, or in the only folder in it where that holds folders only."""
+    top = contents(folder)
+    only = top[0]
+    if len(top) > 1 or _is_split(only) or not only.is_dir():
+        return top
+    inner = listing(only)
+    return inner if all(path.is_dir() for path in inner) else top
+
+
+def _classes(split_folder: Path) -> list[Path]:
+    found = listing(split_folder)
+    if not any(path.is_dir() for path in found):
+        raise UserError(
+            f"{split_folder}: no class folders in it, so that the classes of its images are "
+            f"unknown; expected {split_folder.name}/<class>/*"
+        )
+    return found
+
+
+def _trees(folder: Path) -> dict[str, list[Path]]:
+    """Class folders by split.
+
+    The name of a class may well have the word for a split in it (bullet_train); a folder is a split
+    if it is called by nothing else, or where others have the word for another split.
+    """
+    top = _top(folder)
+    words = {path: split_words(path.name) for path in top if path.is_dir()}
+    named = {SPLIT_OF[word] for found in words.values() for word in found}
+    if len(named) < 2 and not any(map(_is_split, words)):
+        return {"train": top}
+    trees: dict[str, list[Path]] = {}
+    for path in top:
+        splits = {SPLIT_OF[word] for word in split_words(path.name)}
+        if len(splits) != 1:
+            raise UserError(
+                f"{path}: not expected beside folders that are splits ({UNDERSTOOD}); "
+                "if all are classes, put them into a folder train"
+            )
+        (split,) = splits
+        if split in trees:
+            raise UserError(f"{path}: there is another folder for {split}")
+        trees[split] = _classes(path)
+    if "train" not in trees:
+        raise UserError(f"{top[0].parent}: no folder train beside {', '.join(trees)}")
+    return trees
+
+
+def _files(class_folder: Path) -> list[Path]:
+    if not class_folder.is_dir():
+        raise UserError(f"{class_folder}: not a folder with the images of one class")
+    files = listing(class_folder)
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"{path}: not a file; a class's folder holds its images only")
+    return files
+
+
+def load(folder: Path) -> Source:
+    """List `folder`/<class>/* or `folder`/<split>/<class>/*.
+
+    Split folders are called by the words of `naming`. One folder around everything is allowed, as
+    archives often have it. Classes are in the order of their names, and so are the images of a
+    class. Every file in a class's folder counts as an image, unless it is hidden.
+
+    Raises:
+        UserError: a class has no images, is absent from the training images, a split has no class
+            folders, or something is neither a split's folder, nor a class's, nor an image.
+    """
+    trees = _trees(folder)
+    classes = tuple(path.name for path in trees["train"])
+    index = {name: label for label, name in enumerate(classes)}
+    files: dict[str, list[Path]] = {}
+    labels: dict[str, list[int]] = {}
+    for split, class_folders in trees.items():
+        files[split], labels[split] = [], []
+        for class_folder in class_folders:
+            found = _files(class_folder)
+            if class_folder.name not in index:
+                raise UserError(f"{class_folder}: class without training images")
+            files[split] += found
+            labels[split] += [index[class_folder.name]] * len(found)
+
+    def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
+        for position in indices:
+            path = files[split][position]
+            try:
+                yield path.read_bytes()
+            except OSError as error:
+                raise UserError(f"{path}: {error.strerror}") from error
+
+    return Source(
+        classes=classes,
+        splits={
+            split: Entries(
+                place=str(trees[split][0].parent),
+                names=[str(path) for path in paths],
+                labels=np.asarray(labels[split], np.int32),
+            )
+            for split, paths in files.items()
+        },
+        read=read,
+    )

@@ -1,0 +1,4 @@
+"""Shares, means and differences, each with its interval; p-values.
+
+Imports base.
+"""

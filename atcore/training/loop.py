@@ -1,0 +1,103 @@
+"""Standard and adversarial training: one loop for every method, which brings attack and loss.
+
+A run resumed from a checkpoint equals, bit for bit on a CPU with the same number of threads, the
+run that was never interrupted.
+"""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build
+from atcore.training.data import Split
+from atcore.training.run import Epoch, Training, kept_epoch
+from atcore.training.spec import TrainingSpec
+
+# A fall of the robust validation accuracy below this share of its best is a collapse.
+_COLLAPSE = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state after an epoch, enough to go on from or to end with.
+
+    Attributes:
+        history: all epochs so far.
+        checkpoint: bytes that `train(..., checkpoint=...)` resumes from.
+        finished: `epochs`, `accuracy` (stopped at the wanted accuracy) or `collapse` when this is
+            the end, None while training goes on. After a collapse the checkpoint holds the last
+            good epoch's weights.
+        kept: the epoch whose weights `trained_weights(checkpoint, ...)` gives.
+    """
+
+    history: tuple[Epoch, ...]
+    checkpoint: bytes
+    finished: str | None
+    kept: Epoch
+
+
+def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:
+    """Whether adversarial training lost its robustness (Wong et al. 2020, section 5)."""
+    if spec.attack is None:
+        return False
+    after_warmup = history[math.ceil(spec.eps_warmup * spec.epochs) :]
+    robust = [e.validation_robust_accuracy or 0.0 for e in after_warmup]
+    return len(robust) > 1 and robust[-1] < _COLLAPSE * max(robust)
+
+
+def train(
+    spec: TrainingSpec,
+    model_spec: ModelSpec,
+    train_split: Split,
+    validation_split: Split,
+    *,
+    checkpoint: bytes | None = None,
+    device: torch.device | str = "cpu",
+    rank: int = 0,
+) -> Iterator[Progress]:
+    """Train a network, yielding after every epoch; the last item has `finished` set.
+
+    Where `spec.workers` is more than one, each of them calls this with its rank and otherwise the
+    same arguments, and all get the same results and errors.
+
+    Args:
+        checkpoint: of an earlier, interrupted run with the same arguments; training goes on from
+            it. A checkpoint of a finished run yields at once.
+        rank: of this process in torch.distributed's default process group.
+
+    Raises:
+        TrainingDivergedError: the loss is NaN or infinite; names epoch and step.
+    """
+    run = Training(spec, model_spec, len(train_split.labels), torch.device(device), rank)
+    if checkpoint is not None:
+        finished = run.restore(checkpoint)
+        if finished is not None:
+            yield Progress(run.history, checkpoint, finished, kept_epoch(spec, run.history))
+            return
+    train_split, validation_split = train_split.to(run.device), validation_split.to(run.device)
+    previous = checkpoint
+    reached = False
+    for number in range(len(run.history) + 1, spec.epochs + 1):
+        reached = run.epoch(number, train_split, validation_split)
+        if previous is not None and _collapsed(spec, run.history):
+            yield Progress(run.history, previous, "collapse", kept_epoch(spec, run.history[:-1]))
+            return
+        last = reached or number == spec.epochs
+        finished = ("accuracy" if reached else "epochs") if last else None
+        previous = run.save(finished)
+        yield Progress(run.history, previous, finished, kept_epoch(spec, run.history))
+        if last:
+            return
+
+
+def trained_weights(checkpoint: bytes, model_spec: ModelSpec) -> nn.Module:
+    """The network that the run of a checkpoint hands out, on the CPU."""
+    state = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
+    model = build(model_spec)
+    model.load_state_dict(state["kept"])
+    return model

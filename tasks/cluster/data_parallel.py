@@ -1,0 +1,230 @@
+"""Training on several workers, which Ray Train places, connects and replaces when one is lost.
+
+After every epoch the state goes to the storage that all nodes share, under a name for everything
+the result depends on: a killed run goes on from there, a changed one does not.
+"""
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pyarrow
+import ray
+import ray.train
+import ray.train.torch
+from pyarrow.fs import FileSystem, FileType
+from ray.util.queue import Queue
+
+from atcore.base.errors import UserError
+from atcore.images.table import ImageTable
+from atcore.networks.architecture import ModelSpec
+from atcore.training.data import Split
+from atcore.training.loop import Progress, train
+from atcore.training.run import Epoch
+from atcore.training.spec import TrainingSpec
+from tasks.cluster import pool
+
+_LOSSES = 2
+_CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """The folder of one run in the storage that all nodes share.
+
+    Attributes:
+        storage: an absolute path, or a URI such as s3://bucket/prefix.
+        name: of the folder.
+    """
+
+    storage: str
+    name: str
+
+    def _folder(self) -> tuple[FileSystem, str]:
+        filesystem, path = FileSystem.from_uri(self.storage)
+        return filesystem, f"{path}/{self.name}"
+
+    def create(self) -> None:
+        """Create the folder unless it is there.
+
+        Raises:
+            UserError: the storage cannot be written, or a node does not share it.
+        """
+        try:
+            filesystem, path = self._folder()
+            filesystem.create_dir(path, recursive=True)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise UserError(f"ray.storage: cannot write to {self.storage} ({error})") from error
+        look = ray.remote(num_cpus=0)(SharedRun._exists)
+        for node in pool.nodes():
+            on_it = pool.only_on(node["NodeID"])
+            if not ray.get(look.options(scheduling_strategy=on_it).remote(self)):
+                raise UserError(
+                    f"ray.storage: {self.storage} is not shared: "
+                    f"{node['NodeManagerAddress']} does not see what is written there"
+                )
+
+    def _exists(self) -> bool:
+        filesystem, path = self._folder()
+        return filesystem.get_file_info(path).type != FileType.NotFound
+
+    def remove(self) -> None:
+        """Remove the folder, once the results are safe elsewhere."""
+        filesystem, path = self._folder()
+        filesystem.delete_dir(path)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every worker gets; the images lie in the object store, as references."""
+
+    spec: TrainingSpec
+    model: ModelSpec
+    images: tuple[Any, Any]
+
+
+def _last_state() -> bytes | None:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return Path(folder, _CHECKPOINT).read_bytes()
+
+
+def _report(progress: Progress, rank: int) -> None:
+    metrics = asdict(progress.history[-1])
+    if rank > 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, _CHECKPOINT).write_bytes(progress.checkpoint)
+        ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
+
+
+def _work(config: dict[str, _Job]) -> Progress | UserError | None:
+    """One worker; that of rank 0 returns how training ended."""
+    job, rank = config["job"], ray.train.get_context().get_world_rank()
+    splits = [Split.of(images) for images in ray.get(list(job.images))]
+    epochs = train(
+        job.spec,
+        job.model,
+        *splits,
+        checkpoint=_last_state(),
+        device=ray.train.torch.get_device(),
+        rank=rank,
+    )
+    try:
+        for progress in epochs:
+            _report(progress, rank)
+    except UserError as error:
+        # Not raised: Ray Train would try again, with the same end.
+        return error
+    return progress if rank == 0 else None
+
+
+class _Observer(ray.train.UserCallback):
+    """Passes on to the driver what Ray Train's controller hears from the workers."""
+
+    def __init__(self, news: Queue) -> None:
+        self._news = news
+
+    def after_report(
+        self,
+        run_context: Any,  # noqa: ARG002
+        metrics: list[dict[str, Any]],
+        checkpoint: Any,  # noqa: ARG002
+    ) -> None:
+        self._news.put(Epoch(**metrics[0]))
+
+    def after_exception(
+        self,
+        run_context: Any,  # noqa: ARG002
+        worker_exceptions: dict[int, Exception],
+    ) -> None:
+        self._news.put(", ".join(sorted({type(e).__name__ for e in worker_exceptions.values()})))
+
+
+def _resources(spec: TrainingSpec) -> dict[str, int]:
+    """What each worker takes.
+
+    Raises:
+        UserError: the cluster will never have room for all workers at once.
+    """
+    wanted = {"CPU": pool.cpus(spec.threads), "GPU": pool.gpus()}
+    resources = {name: amount for name, amount in wanted.items() if amount}
+    room = pool.room(resources)
+    if room < spec.workers:
+        each = " and ".join(f"{amount} {name}" for name, amount in resources.items())
+        raise UserError(
+            f"workers: {spec.workers} is not allowed; "
+            f"the cluster has room for {room}, each with {each}"
+        )
+    return resources
+
+
+def _in_background(function: Callable[[], Any], then: Callable[[], None]) -> "Future[Any]":
+    """Call a function in a thread that does not keep the process alive, and `then` at its end."""
+    future: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except Exception as error:
+            future.set_exception(error)
+        then()
+
+    Thread(target=call, daemon=True).start()
+    return future
+
+
+def train_together(
+    spec: TrainingSpec,
+    model: ModelSpec,
+    train_images: ImageTable,
+    validation_images: ImageTable,
+    run: SharedRun,
+    show: Callable[[Epoch], None],
+) -> Progress:
+    """Train on `spec.workers` workers; `show` is called with every epoch whose state is stored.
+
+    Raises:
+        UserError: the cluster has no room for the workers, the storage cannot be written or is
+            not shared, or the training diverged.
+    """
+    resources = _resources(spec)
+    run.create()
+    here = pool.only_on(ray.get_runtime_context().get_node_id())
+    news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    # Ray's annotations are still those of the first version of Ray Train.
+    trainer = ray.train.torch.TorchTrainer(
+        _work,  # type: ignore[arg-type]
+        train_loop_config={
+            "job": _Job(spec, model, (ray.put(train_images), ray.put(validation_images)))
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=spec.workers,
+            use_gpu="GPU" in resources,
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name=run.name,
+            storage_path=run.storage,
+            failure_config=ray.train.FailureConfig(max_failures=_LOSSES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            callbacks=[_Observer(news)],  # type: ignore[list-item]
+        ),
+    )
+    fitted = _in_background(trainer.fit, then=lambda: news.put(None))
+    while (heard := news.get()) is not None:
+        if isinstance(heard, Epoch):
+            show(heard)
+        else:
+            print(f"lost a worker ({heard}); going on from the last epoch", flush=True)
+    end: Progress | UserError = fitted.result().return_value
+    if isinstance(end, UserError):
+        raise end
+    return end

@@ -1,0 +1,131 @@
+"""A Ray cluster on this machine for many stages, which each would take seconds to start their own.
+
+`python -m tasks.cluster.local COMMAND ...` starts one, runs the command with `RAY_ADDRESS` set, and
+stops that cluster and no other. A command that fails because its cluster was lost runs again.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Lock
+
+from tasks.processes.addresses import answers, free_port
+from tasks.processes.patience import on_stderr
+from tasks.processes.service import NotStartedError, service
+from tasks.processes.tether import exit_on, tethered
+
+_HEAD = Path(__file__).with_name("head.py")
+_TRIES = 3
+# Ray's own limits are those of a machine that does nothing else.
+_PATIENCE = {
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",
+}
+
+
+def too_slow(written: str) -> bool:
+    """Whether a node of Ray has ended because its machine was too busy, going by its output."""
+    return "The current node timed out during startup" in written
+
+
+class LocalCluster:
+    """A Ray cluster on this machine that other machines cannot reach; it ends with the block.
+
+    It starts when its environment is asked for, and another one does if it has been lost since.
+    Threads may share it.
+    """
+
+    def __init__(self, say: Callable[[str], None] = on_stderr) -> None:
+        """`say` gets a line where the start takes long or the cluster is lost."""
+        self._say = say
+        self._turn, self._over = Lock(), Event()
+        self._running = ExitStack()
+        self._node: subprocess.Popen[bytes] | None = None
+        self._environment: dict[str, str] = {}
+
+    def __enter__(self) -> "LocalCluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        with self._turn:
+            self._running.close()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the cluster that was started has ended by itself."""
+        # Its head is gone as soon as any part of it, the program that started it some time later.
+        return self._node is not None and not answers(self._environment["RAY_ADDRESS"])
+
+    def environment(self) -> dict[str, str]:
+        """What clients of the running cluster need in their environment.
+
+        Raises:
+            NotStartedError: there was none, and it did not start.
+        """
+        with self._turn:
+            if self.lost:
+                self._say("the Ray cluster on this machine was lost; starting another one")
+                self._running.close()
+                self._node = None
+            if self._node is None:
+                self._start()
+            return self._environment
+
+    def _start(self) -> None:
+        port = free_port()
+        environment = {
+            "RAY_AUTH_MODE": "token",
+            # Not in a file, which a killed process would leave behind.
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            # Makes Ray take 127.0.0.1 for what it is, not for an address in the network.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+        others = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        self._node = self._running.enter_context(
+            service(
+                "Ray",
+                [sys.executable, "-P", str(_HEAD), str(port), str(free_port())],
+                env=others | _PATIENCE | environment,
+                ready=lambda written: "The node is up." in written,
+                again=too_slow,
+                say=self._say,
+                stop=self._over,
+            )
+        )
+        self._environment = environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+
+
+def main() -> int:
+    command = sys.argv[1:]
+    if not command:
+        print("usage: python -m tasks.cluster.local COMMAND [ARGUMENT ...]", file=sys.stderr)
+        return 2
+    if shutil.which(command[0]) is None:
+        print(f"error: {command[0]}: no such command", file=sys.stderr)
+        return 127
+    if os.environ.get("RAY_ADDRESS"):
+        return subprocess.call(command)
+    exit_on(signal.SIGTERM)
+    with LocalCluster() as cluster:
+        for _ in range(_TRIES):
+            try:
+                environment = os.environ | cluster.environment()
+            except NotStartedError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return os.EX_TEMPFAIL
+            with tethered(command, env=environment) as running:
+                status = running.wait()
+            if status == 0 or not cluster.lost:
+                break
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

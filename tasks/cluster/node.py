@@ -1,0 +1,62 @@
+"""A node of a Ray cluster without any CPU, as a place for a program that uses the cluster.
+
+Ray lets programs connect only from its own nodes. `python -m tasks.cluster.node COMMAND ...` makes
+this machine a node of the cluster that `RAY_ADDRESS` names for the time of the command, which then
+can use that cluster from here. The command ends with the node if the cluster is lost.
+"""
+
+import os
+import select
+import shutil
+import signal
+import sys
+
+from tasks.cluster.local import too_slow
+from tasks.processes.service import NotStartedError, service
+from tasks.processes.tether import exit_on, tethered
+
+_START = [
+    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--log-color=false"),
+    *("--num-cpus=0", "--num-gpus=0"),
+]
+
+
+def _run_on_node(command: list[str], address: str) -> int:
+    with (
+        service(
+            "Ray",
+            [*_START, f"--address={address}"],
+            env=os.environ,
+            ready=lambda written: "Ray runtime started" in written,
+            again=too_slow,
+        ) as node,
+        tethered(command) as running,
+    ):
+        ends = {os.pidfd_open(process.pid): process for process in (node, running)}
+        ended, _, _ = select.select(list(ends), [], [])
+        if ends[ended[0]] is running:
+            return running.wait()
+    print(f"error: RAY_ADDRESS: the cluster at {address} is lost", file=sys.stderr)
+    return os.EX_TEMPFAIL
+
+
+def main() -> int:
+    command, address = sys.argv[1:], os.environ.get("RAY_ADDRESS")
+    if not command or not address:
+        print(
+            "usage: RAY_ADDRESS=HOST:PORT python -m tasks.cluster.node COMMAND ...", file=sys.stderr
+        )
+        return 2
+    if shutil.which(command[0]) is None:
+        print(f"error: {command[0]}: no such command", file=sys.stderr)
+        return 127
+    exit_on(signal.SIGTERM)
+    try:
+        return _run_on_node(command, address)
+    except NotStartedError as error:
+        print(f"error: RAY_ADDRESS: cannot join {address}: {error}", file=sys.stderr)
+        return os.EX_TEMPFAIL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The one place that connects to Ray.
+
+`RAY_ADDRESS` names the cluster to use; without it every stage starts a local one for itself.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config
+from ray.exceptions import AuthenticationError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import atcore
+import tasks
+from atcore.base.errors import UserError
+from tasks.cluster.local import LocalCluster
+from tasks.console.command import LostMachineError
+from tasks.console.progress import track
+from tasks.processes.addresses import probe
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
+# tenfold where cores are shared, no spinning at all by a half where they are not.
+_WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
+# Enough that no CPU waits for the driver, few enough to hold all inputs in memory.
+_QUEUED_PER_CPU = 3
+# Quiet defaults for every process of ours; a user's own settings win.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+def _require_reachable(address: str) -> None:
+    """Ray itself retries for 20 s and then says nothing of the address; a probe is instant."""
+    try:
+        probe(address)
+    except ValueError as error:
+        raise UserError(f"RAY_ADDRESS: {error}") from error
+    except OSError as error:
+        raise UserError(f"RAY_ADDRESS: no Ray cluster answers at {address} ({error})") from error
+
+
+def _read_environment() -> None:
+    """Let Ray read again what it has read when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.env_bool(name, True)
+
+
+@contextmanager
+def environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """This process with these variables in its environment, as if it had started with them."""
+    before = {name: os.environ[name] for name in changes if name in os.environ}
+    os.environ.update(changes)
+    _read_environment()
+    try:
+        yield
+    finally:
+        for name in changes:
+            del os.environ[name]
+        os.environ.update(before)
+        _read_environment()
+
+
+@contextmanager
+def connect() -> Iterator[None]:
+    """Connect to the cluster of `RAY_ADDRESS`, or to a new local one, for the time of the block.
+
+    Workers receive the project's code from here, so that a node needs neither the workspace nor
+    an installation of the project.
+
+    Raises:
+        UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
+        NotStartedError: a local cluster did not start.
+        LostMachineError: a machine that the block's work needs was lost.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    with ExitStack() as stack:
+        if not os.environ.get("RAY_ADDRESS"):
+            own = stack.enter_context(LocalCluster())
+            stack.enter_context(environment(own.environment()))
+        stack.enter_context(_connected(os.environ["RAY_ADDRESS"]))
+        yield
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    _require_reachable(address)
+    runtime = {
+        "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
+        "env_vars": _WORKER_ENVIRONMENT,
+    }
+    try:
+        # Workers give results and errors back as values; what they print stays in Ray's logs.
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, runtime_env=runtime)
+    except (ConnectionError, AuthenticationError) as error:
+        raise UserError(
+            f"RAY_ADDRESS: the cluster at {address} refused the connection; "
+            "check RAY_AUTH_MODE and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        ) from error
+    try:
+        yield
+    except RayTaskError:
+        raise
+    except RayError as error:
+        reason = " ".join(str(error).split())
+        name = type(error).__name__
+        raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
+    finally:
+        ray.shutdown()
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The nodes that are alive, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def only_on(node: str) -> NodeAffinitySchedulingStrategy:
+    """The scheduling strategy of what has to run on the node of that id."""
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def gpus() -> int:
+    """GPUs of one task: one where the cluster has any."""
+    return 1 if ray.cluster_resources().get("GPU", 0) else 0
+
+
+def cpus(wanted: int) -> int:
+    """As many CPUs as wanted, or all that the largest node has."""
+    most = max((node["Resources"].get("CPU", 0) for node in nodes()), default=1)
+    return max(1, min(wanted, int(most)))
+
+
+def room(resources: Mapping[str, int]) -> int:
+    """How many tasks that each take these resources run at once on a cluster without other work."""
+    return sum(
+        min(int(node["Resources"].get(name, 0) // each) for name, each in resources.items())
+        for node in nodes()
+    )
+
+
+@contextmanager
+def users_mistakes() -> Iterator[None]:
+    """Turn a `UserError` raised on a worker back into itself."""
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+
+
+def spread(
+    function: Callable[..., Result],
+    items: Iterable[Item],
+    *shared: Any,
+    total: int,
+    label: str,
+    gpu: bool = False,
+) -> list[Result]:
+    """`[function(item, *shared) for item in items]`, each call one Ray task.
+
+    Items are drawn as the cluster has room for them, so that an iterator of large items never
+    lies in memory as a whole.
+
+    Args:
+        shared: sent to the cluster once.
+        total: the number of items, for the progress display.
+        label: what the progress display calls the work.
+        gpu: give each task a GPU where the cluster has one.
+
+    Raises:
+        UserError: a call raised it; the calls still running are cancelled.
+    """
+    remote = ray.remote(num_cpus=1, num_gpus=gpus() if gpu else 0)(function)
+    references = [ray.put(argument) for argument in shared]
+    room = _QUEUED_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    results: dict[int, Result] = {}
+    pending: dict[Any, int] = {}
+    queue = enumerate(items)
+    try:
+        with users_mistakes(), track(label, total) as advance:
+            while True:
+                for index, item in islice(queue, room - len(pending)):
+                    pending[remote.remote(item, *references)] = index
+                if not pending:
+                    return [results[index] for index in range(len(results))]
+                (done, *_), _ = ray.wait(list(pending))
+                results[pending[done]] = ray.get(done)
+                del pending[done]
+                advance(1, "")
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)

@@ -1,0 +1,35 @@
+"""What the commands of the project have in common: arguments, and how they end."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from atcore.base.errors import UserError
+from tasks.processes.holder import HeldError
+from tasks.processes.service import NotStartedError
+
+
+class LostMachineError(Exception):
+    """A machine of the cluster was lost and with it this stage, which is worth another try."""
+
+
+def run(main: Callable[..., object], *names: str) -> None:
+    """Call `main` with the command's arguments, one for each of `names`.
+
+    A user's mistake ends in one line on standard error and exit status 2, a lost machine or a
+    cluster that did not start in one line and the status EX_TEMPFAIL.
+    """
+    arguments = sys.argv[1:]
+    if len(arguments) != len(names):
+        program = sys.modules["__main__"].__spec__
+        module = program.name.removesuffix(".__main__") if program else "?"
+        print(f"usage: python -m {' '.join([module, *map(str.upper, names)])}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        main(*arguments)
+    except (UserError, HeldError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (LostMachineError, NotStartedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)

@@ -1,0 +1,181 @@
+"""A cost model of a comparison: what each of its stages takes, and what it waits for.
+
+How many images pass through a network, and in which way, follows from the parameters; how long one
+takes is measured on the cluster at hand, with a few steps of atcore's own training and attacks on
+random images; what a stage costs beside that is measured too. Neither raw data nor anything else of
+the workspace but params.yaml is needed, and nothing is written.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import ray
+
+from atcore.base.errors import UserError
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.models import build
+from atcore.sources.splits import of_source
+from tasks import params
+from tasks.cluster import pool
+from tasks.cost.passes import evaluation_passes, salience_passes, training_passes
+from tasks.cost.timing import Seconds, measured
+from tasks.prepare import centre
+from tasks.tools.download import ARCHIVES
+from tasks.train import training_spec
+from tasks.workspace import paths
+
+# A prediction: ids, labels, three classes and their probabilities, compressed.
+_BYTES_PER_ANSWER = 40
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Number of classes, and of images by split."""
+
+    classes: int
+    train: int
+    validation: int
+    test: int
+
+    @property
+    def images(self) -> int:
+        return self.train + self.validation + self.test
+
+
+def counts(settings: params.Params, dataset: str) -> Counts:
+    """From the tables that `prepare` wrote, or from what is known of a public dataset.
+
+    Raises:
+        UserError: neither says how many there are.
+    """
+    info = paths.dataset_info(dataset)
+    if info.exists():
+        found = json.loads(info.read_text(encoding="utf-8"))
+        return Counts(len(found["classes"]), **found["counts"])
+    amounts = settings.dataset[dataset].images.model_dump()
+    archive = ARCHIVES.get(dataset)
+    if archive is None:
+        raise UserError(f"{info}: no such file; run `dvc repro prepare` first")
+    left = dict(archive.images)
+    chosen: dict[str, int] = {}
+    for split in ("test", "validation", "train"):
+        source = split if split in archive.images else "train"
+        amount = of_source(amounts[split], split, source)
+        if amount is None:
+            amount = left[source]
+        elif isinstance(amount, float):
+            amount = round(amount * archive.images[source])
+        chosen[split] = min(amount, left[source])
+        left[source] -= chosen[split]
+    return Counts(archive.classes, **chosen)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the graph.
+
+    Attributes:
+        after: what it waits for.
+        seconds: on its share of the cluster.
+        bytes: of its outputs.
+        shares: how many of them it takes: the workers of a training.
+    """
+
+    after: list[str]
+    seconds: float
+    bytes: float
+    shares: int = 1
+
+
+def stages(
+    settings: params.Params, dataset: str, n: Counts, took: Seconds, weights: int, share: int
+) -> dict[str, Stage]:
+    """The stages of one dataset, named as DVC names them.
+
+    Args:
+        weights: parameters of the network.
+        share: CPUs (or 1 for a GPU) of one stage, over which all but training is spread.
+    """
+    run, own = settings.run, settings.dataset[dataset]
+    image, large = 3 * own.image_size**2, 3 * centre(own) ** 2
+    rows = 1 + len(settings.variant_levels)
+    prepare = f"prepare@{dataset}"
+
+    def spread(work: float) -> float:
+        return took.start + work / share
+
+    tables = n.train * large + (n.validation + n.test) * image
+    found = {prepare: Stage([], spread(took.read * n.images), tables)}
+    for name in run.stylizers:
+        seconds = took.start + took.stylizers[name] * settings.stylizer[name].steps
+        found[f"stylizer@{dataset}-{name}"] = Stage([prepare], seconds, 0)
+    variants = []
+    for name in run.all_variants:
+        count, stylizer = len(settings.variant[name].levels), settings.transfer(name)
+        suffix = "" if stylizer is None else "_transferred"
+        after = [prepare] if stylizer is None else [f"stylizer@{dataset}-{stylizer}"]
+        variant = f"variants{suffix}@{dataset}-{name}"
+        work = took.variants[name] * count * n.test
+        found[variant] = Stage(after, spread(work), count * n.test * image)
+        # The paper's datasets have no probes, and edges cost next to nothing.
+        found[f"quality{suffix}@{dataset}-{name}"] = Stage([variant], took.start, 0)
+        variants.append(variant)
+    answers = (rows + len(settings.evaluate.robustness)) * n.test * _BYTES_PER_ANSWER
+    # uint8 images, and float32 maps of one channel.
+    kinds = len(settings.salience.measured)
+    maps = rows * settings.salience.images * image * (1 + kinds * 4 / 3)
+    look = evaluation_passes(settings, n.test).seconds(took.evaluation)
+    explain = salience_passes(settings).seconds(took.evaluation)
+    for seed in run.seeds:
+        for method in run.models:
+            name, suffix = f"{dataset}-{method}-{seed}", ""
+            after, reference = [prepare], settings.method[method].stop_at
+            if reference is not None:
+                suffix = "_control"
+                after = [f"train@{dataset}-{reference}-{seed}"]
+            spec = training_spec(settings, dataset, method, seed)
+            passes = training_passes(spec, n.train, n.validation)
+            # As if workers lost no time to each other.
+            seconds = took.start + passes.seconds(took.training) / spec.workers
+            train = f"train{suffix}@{name}"
+            found[train] = Stage(after, seconds, 4 * weights, spec.workers)
+            needs = [train, *variants]
+            found[f"evaluate{suffix}@{name}"] = Stage(needs, spread(look), answers)
+            found[f"salience{suffix}@{name}"] = Stage(needs, spread(explain), maps)
+    return found
+
+
+def _model(settings: params.Params, dataset: str, classes: int) -> ModelSpec:
+    own = settings.dataset[dataset]
+    return ModelSpec(
+        architecture=own.training.architecture,
+        classes=tuple(map(str, range(classes))),
+        image_size=own.image_size,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+    )
+
+
+def estimate(settings: params.Params) -> dict[str, object]:
+    """What the selected comparison costs on the connected cluster."""
+    resources = ray.cluster_resources()
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    wanted = max(settings.dataset[name].training.threads for name in settings.run.datasets)
+    threads = pool.cpus(wanted)
+    found: dict[str, Stage] = {}
+    for dataset in settings.run.datasets:
+        n = counts(settings, dataset)
+        model = _model(settings, dataset, n.classes)
+        weights = sum(p.numel() for p in build(model).parameters())
+        took = measured(settings, dataset, model)
+        found |= stages(settings, dataset, n, took, weights, 1 if gpus else threads)
+    # A minute or less, on one CPU, of whatever a comparison takes.
+    found["report"] = Stage(list(found), took.start, 0)
+    archives = [ARCHIVES[name] for name in settings.run.datasets if name in ARCHIVES]
+    return {
+        "device": "GPU" if gpus else "CPU",
+        "jobs": gpus or max(1, cpus // threads),
+        "threads": threads,
+        "raw": sum(archive.size for archive in archives),
+        "stages": {name: asdict(each) for name, each in found.items()},
+    }

@@ -1,0 +1,79 @@
+"""How many images pass through a network in each kind of stage, by the parameters alone."""
+
+from dataclasses import astuple, dataclass
+
+from atcore.training.losses import Trades
+from atcore.training.spec import TrainingSpec
+from tasks.params import Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """Images that pass through a network.
+
+    Attributes:
+        update: forward and backward, for the gradients of the weights.
+        attack: forward and backward through the frozen network, for the gradient of the image.
+        forward: forward alone.
+    """
+
+    update: float = 0
+    attack: float = 0
+    forward: float = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(
+            update=self.update + other.update,
+            attack=self.attack + other.attack,
+            forward=self.forward + other.forward,
+        )
+
+    def __mul__(self, times: float) -> "Passes":
+        return Passes(
+            update=self.update * times, attack=self.attack * times, forward=self.forward * times
+        )
+
+    def seconds(self, of_one: "Passes") -> float:
+        """How long they take, if one of each kind takes as many seconds as `of_one` says."""
+        return sum(n * each for n, each in zip(astuple(self), astuple(of_one), strict=True))
+
+
+def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
+    """All epochs of a training, with their validation; a control may need fewer."""
+    step = Passes(update=spec.updates_per_batch)
+    # The attack of free training costs no pass of its own.
+    if spec.attack is not None and spec.replays is None:
+        step += Passes(attack=spec.attack.steps)
+    if isinstance(spec.loss, Trades):
+        # Its loss and its attack look at the clean images too.
+        step += Passes(update=1, forward=1)
+    check = Passes(forward=1)
+    if spec.validation_attack is not None:
+        check += Passes(attack=spec.validation_attack.steps, forward=1)
+    return (step * images + check * validation) * spec.epochs
+
+
+# Croce & Hein 2020, section 5: 100 steps of APGD on the cross-entropy, 100 for each of nine targets
+# of APGD and of FAB, 5,000 queries of Square. Not less, as for an image that stands them all.
+_AUTO_ATTACK = Passes(attack=100 + 2 * 9 * 100, forward=5000)
+
+
+def evaluation_passes(settings: Params, images: int) -> Passes:
+    """The most that it can be: what an attack has fooled leaves it early."""
+    passes = Passes(forward=1 + len(settings.variant_levels))
+    for robustness in settings.evaluate.robustness:
+        # One look after the last step, and one for the answer.
+        passes += Passes(attack=robustness.steps, forward=2)
+    passes *= images
+    for entry in settings.evaluate.auto_attack:
+        passes += _AUTO_ATTACK * min(entry.images, images)
+    return passes
+
+
+def salience_passes(settings: Params) -> Passes:
+    """Maps of a network on every row (clean and each variant), and of an untrained one on clean."""
+    own, rows = settings.salience, 1 + len(settings.variant_levels)
+    each = {"smoothgrad": own.smooth_samples, "integrated_gradients": own.integration_steps}
+    gradients = sum(count * each.get(kind, 1) for kind, count in own.measured.items())
+    answers = max(own.measured.values()) * rows
+    return Passes(attack=gradients * (rows + 1), forward=answers)

@@ -1,0 +1,178 @@
+import io
+import struct
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision import transforms
+
+from atcore.images.decode import UnreadableImageError, decode, decode_shard
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def solid(mode: str, colour: Any) -> Image.Image:
+    return Image.new(mode, (8, 8), colour)
+
+
+def test_an_image_of_the_wanted_size_keeps_its_pixels() -> None:
+    pixels = noise(8, 8)
+    decoded = decode(encode(Image.fromarray(pixels)), 8, "x")
+    assert decoded.dtype == np.uint8
+    assert np.array_equal(decoded, pixels)
+
+
+def test_the_middle_of_a_larger_centre_square_is_taken() -> None:
+    pixels = noise(12, 20)
+    decoded = decode(encode(Image.fromarray(pixels)), 8, "x", centre=12)
+    assert np.array_equal(decoded, pixels[2:10, 6:14])
+
+
+@pytest.mark.parametrize("shape", [(300, 340), (256, 256), (511, 300)])
+def test_the_paper_s_preprocessing_is_that_of_torchvision(shape: tuple[int, int]) -> None:
+    small = np.random.default_rng(1).integers(0, 256, (9, 9, 3), np.uint8)
+    image = Image.fromarray(small).resize(shape, Image.Resampling.BICUBIC)
+    resize = transforms.Resize(256, transforms.InterpolationMode.BICUBIC)
+    wanted = np.array(transforms.CenterCrop(224)(resize(image)), np.int64)
+    decoded = decode(encode(image), 224, "x", centre=256)
+    # Its crop of the longer side starts at a whole pixel.
+    assert np.abs(decoded - wanted).mean() < 0.5
+
+
+PALETTE = Image.new("P", (8, 8), 1)
+PALETTE.putpalette([0, 0, 0, 10, 20, 30])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "colour"),
+    [
+        pytest.param(encode(solid("L", 70)), (70, 70, 70), id="grey"),
+        pytest.param(encode(solid("1", 1)), (255, 255, 255), id="bilevel"),
+        pytest.param(encode(PALETTE), (10, 20, 30), id="palette"),
+        pytest.param(encode(PALETTE, "GIF"), (10, 20, 30), id="gif"),
+        pytest.param(encode(PALETTE, transparency=1), (255, 255, 255), id="palette-clear"),
+        pytest.param(encode(solid("RGBA", (9, 9, 9, 0))), (255, 255, 255), id="rgba-clear"),
+        pytest.param(encode(solid("RGBA", (0, 50, 100, 51))), (204, 214, 224), id="rgba-fifth"),
+        pytest.param(encode(solid("RGBA", (1, 2, 3, 255))), (1, 2, 3), id="rgba-opaque"),
+        pytest.param(encode(solid("LA", (0, 51))), (204, 204, 204), id="grey-alpha"),
+        pytest.param(encode(solid("CMYK", (255, 0, 0, 0)), "TIFF"), (0, 255, 255), id="cmyk"),
+        pytest.param(encode(solid("I;16", 257 * 99)), (99, 99, 99), id="grey-16-bit"),
+    ],
+)
+def test_colour_modes_become_rgb(encoded: bytes, colour: tuple[int, int, int]) -> None:
+    decoded = decode(encoded, 8, "x")
+    assert decoded.shape == (8, 8, 3)
+    assert np.abs(decoded.astype(int) - colour).max() == 0
+
+
+def test_cmyk_jpeg_becomes_rgb() -> None:
+    decoded = decode(encode(solid("CMYK", (255, 0, 0, 0)), "JPEG"), 8, "x")
+    assert np.abs(decoded.astype(int) - (0, 255, 255)).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
+    values = np.zeros((8, 8), np.uint16)
+    values[0, :6] = [0, 128, 129, 256, 32768, 65535]
+    decoded = decode(encode(Image.fromarray(values), kind), 8, "x")
+    assert decoded[0, :6, 0].tolist() == [0, 0, 1, 1, 128, 255]
+    assert (decoded == decoded[:, :, :1]).all()
+
+
+def test_exif_orientation_is_applied() -> None:
+    pixels = noise(8, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
+    decoded = decode(encode(Image.fromarray(pixels), exif=exif), 8, "x")
+    assert np.array_equal(decoded, np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_centre_is_cropped(wide: bool) -> None:
+    pixels = noise(8, 16) if wide else noise(16, 8)
+    decoded = decode(encode(Image.fromarray(pixels)), 8, "x")
+    assert np.array_equal(decoded, pixels[:, 4:12] if wide else pixels[4:12])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (500, 3), (9, 8), (31, 77)])
+def test_any_shape_fits(shape: tuple[int, int]) -> None:
+    decoded = decode(encode(Image.fromarray(np.full((*shape, 3), 77, np.uint8))), 8, "x")
+    assert decoded.shape == (8, 8, 3)
+    assert (decoded == 77).all()
+
+
+def test_shrinking_averages_instead_of_skipping_pixels() -> None:
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    decoded = decode(encode(Image.fromarray(board)), 16, "x")
+    assert np.abs(decoded.astype(int) - 127.5).max() < 8
+
+
+JPEG = encode(Image.fromarray(noise(32, 32)), "JPEG")
+PNG = encode(Image.fromarray(noise(32, 32)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"This is a text.\n", id="text"),
+        pytest.param(JPEG[: len(JPEG) // 2], id="truncated-jpeg"),
+        pytest.param(PNG[: len(PNG) // 2], id="truncated-png"),
+        pytest.param(JPEG[:20], id="jpeg-header"),
+        pytest.param(PNG[:-40] + b"\0" * 20 + PNG[-20:], id="damaged-png"),
+        pytest.param(encode(Image.new("F", (8, 8), 0.5), "TIFF"), id="floating-point"),
+        pytest.param(encode(Image.new("I", (8, 8), 70_000), "TIFF"), id="32-bit"),
+        pytest.param(b"P6 99999 99999 255\n", id="huge"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes) -> None:
+    with pytest.raises(UnreadableImageError, match=r"^cats/7\.jpg: [^\n]+$"):
+        decode(data, 8, "cats/7.jpg")
+
+
+@pytest.mark.parametrize("whole", [JPEG, PNG])
+def test_damaged_bytes_raise_nothing_else(whole: bytes) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 3):
+            damaged[position] = rng.integers(256)
+        with suppress(UnreadableImageError):
+            assert decode(bytes(damaged), 8, "x").shape == (8, 8, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_damaged_exif_header_raises_nothing_else() -> None:
+    data = encode(
+        Image.fromarray(noise(8, 8)), "JPEG", exif=b"Exif\0\0II*\0" + struct.pack("<I", 9)
+    )
+    with suppress(UnreadableImageError):
+        assert decode(data, 8, "x").shape == (8, 8, 3)
+
+
+def test_a_shard_goes_on_after_an_unreadable_image() -> None:
+    pixels = noise(8, 8)
+    good = encode(Image.fromarray(pixels))
+    decoded = decode_shard([("a", good), ("b", b"text"), ("c", good)], 8)
+    assert decoded.problems == {1: "b: not an image"}
+    assert np.array_equal(decoded.images, [pixels, np.zeros_like(pixels), pixels])
+    assert decoded.sizes.tolist() == [[8, 8], [0, 0], [8, 8]]
+
+
+def test_a_shard_has_the_sizes_of_the_upright_originals() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
+    image = Image.fromarray(noise(30, 40))
+    shard = [("a", encode(image)), ("b", encode(image, exif=turned))]
+    assert decode_shard(shard, 8, 16).sizes.tolist() == [[40, 30], [30, 40]]

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,7 @@ from flows.history import History
 from flows.pipeline import PARAMS, Begun, Pipeline, Planned, own_parameters
 from flows.request import Request
 from flows.schedule import Schedule
+from tasks.cluster.given import ClusterGoneError, wait_for_cluster
 from tasks.cluster.local import LocalCluster
 from tasks.processes.holder import PARAMETERS, HeldError, Hold, Holder, held
 from tasks.processes.service import NotStartedError
@@ -62,13 +63,15 @@ class _Run:
         self,
         pipeline: Pipeline,
         history: History,
+        cluster: Callable[[], Mapping[str, str]],
         environment: Mapping[str, str],
         hold: Hold,
         *,
         force: bool,
         pull: bool,
     ) -> None:
-        self.pipeline, self.history, self.environment = pipeline, history, environment
+        self.pipeline, self.history = pipeline, history
+        self.cluster, self.environment = cluster, environment
         self.force, self.pull = force, pull
         # The workspace is not free before they have ended.
         self.commands = Commands(keep=[hold.lock])
@@ -94,21 +97,25 @@ def _tool(module: str, environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _cluster() -> Iterator[dict[str, str]]:
-    """The environment by which stages find the one cluster of a run.
+def _cluster() -> Iterator[Callable[[], Mapping[str, str]]]:
+    """The one cluster of a run: gives the environment by which stages find it once it is there.
 
-    Raises:
-        UserError: it did not start.
+    It is asked for each try of a stage, as the cluster may have been lost. What it gives raises a
+    UserError if there is no cluster.
     """
-    if os.environ.get("RAY_ADDRESS"):
-        yield {}
-        return
-    with LocalCluster(get_run_logger().info) as cluster:
-        try:
-            environment = cluster.environment()
-        except NotStartedError as error:
-            raise UserError(str(error)) from error
-        yield environment
+    say, address = get_run_logger().info, os.environ.get("RAY_ADDRESS")
+    with LocalCluster(say) as own:
+
+        def found() -> Mapping[str, str]:
+            try:
+                if not address:
+                    return own.environment()
+                wait_for_cluster(address, say)
+            except (NotStartedError, ClusterGoneError) as error:
+                raise UserError(str(error)) from error
+            return {}
+
+        yield found
 
 
 def _all_at_once(environment: Mapping[str, str]) -> int:
@@ -157,13 +164,15 @@ def _run_stage(run: _Run, name: str) -> State[Any]:
     command, folder, environment = run.pipeline.command(name)
     started = time.monotonic()
     try:
-        status = run.commands.run(
-            command, cwd=folder, env={**run.environment, **environment}, on_line=on_line
-        )
+        environment = {**run.cluster(), **run.environment, **environment}
+        status = run.commands.run(command, cwd=folder, env=environment, on_line=on_line)
+    except UserError as error:
+        return Failed(message=f"{name}: {error}")
     except StoppedError:
         return Cancelled(message="the run was stopped")
     if status in _LOST:
-        raise LostMachineError(f"{name} ended with status {status}")
+        reason = [f"{name} ended with status {status}", *list(last)[-1:]]
+        raise LostMachineError(": ".join(reason))
     if status:
         return Failed(message="\n".join([f"{name} ended with status {status}", *last]))
     try:
@@ -322,12 +331,14 @@ def _run(request: Request, root: Path, parameters: Path, name: str, hold: Hold) 
     logger.info("%d stages to look at", len(plan))
     ended = None
     if plan:
-        with pipeline.reserved(plan, name), _cluster() as environment:
+        with pipeline.reserved(plan, name), _cluster() as cluster:
             if request.pull:
                 pipeline.pull_run_cache()
-            own = {**environment, **hold.environment, PARAMETERS: str(parameters)}
-            run = _Run(pipeline, history, own, hold, force=request.force, pull=request.pull)
-            ended = _run_all(run, plan, request.jobs or _all_at_once(environment))
+            own = {**hold.environment, PARAMETERS: str(parameters)}
+            run = _Run(
+                pipeline, history, cluster, own, hold, force=request.force, pull=request.pull
+            )
+            ended = _run_all(run, plan, request.jobs or _all_at_once(cluster()))
     if request.push:
         logger.info("pushed %d files", pipeline.push())
     summary = _summary(pipeline, ended)

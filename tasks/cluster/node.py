@@ -10,7 +10,9 @@ import select
 import shutil
 import signal
 import sys
+from contextlib import ExitStack
 
+from tasks.cluster.given import ClusterGoneError, wait_for_cluster
 from tasks.cluster.local import too_slow
 from tasks.processes.service import NotStartedError, service
 from tasks.processes.tether import exit_on, tethered
@@ -22,22 +24,23 @@ _START = [
 
 
 def _run_on_node(command: list[str], address: str) -> int:
-    with (
-        service(
-            "Ray",
-            [*_START, f"--address={address}"],
-            env=os.environ,
-            ready=lambda written: "Ray runtime started" in written,
-            again=too_slow,
-        ) as node,
-        tethered(command) as running,
-    ):
-        ends = {os.pidfd_open(process.pid): process for process in (node, running)}
-        ended, _, _ = select.select(list(ends), [], [])
-        if ends[ended[0]] is running:
-            return running.wait()
-    print(f"error: RAY_ADDRESS: the cluster at {address} is lost", file=sys.stderr)
-    return os.EX_TEMPFAIL
+    with ExitStack() as stack:
+        running = None
+        while True:
+            wait_for_cluster(address)
+            with service(
+                "Ray",
+                [*_START, f"--address={address}"],
+                env=os.environ,
+                ready=lambda written: "Ray runtime started" in written,
+                again=too_slow,
+            ) as node:
+                running = running or stack.enter_context(tethered(command))
+                ends = {os.pidfd_open(process.pid): process for process in (node, running)}
+                ended, _, _ = select.select(list(ends), [], [])
+                if ends[ended[0]] is running:
+                    return running.wait()
+            print(f"the node of the Ray cluster at {address} was lost", file=sys.stderr)
 
 
 def main() -> int:
@@ -53,9 +56,11 @@ def main() -> int:
     exit_on(signal.SIGTERM)
     try:
         return _run_on_node(command, address)
+    except ClusterGoneError as error:
+        print(f"error: {error}", file=sys.stderr)
     except NotStartedError as error:
         print(f"error: RAY_ADDRESS: cannot join {address}: {error}", file=sys.stderr)
-        return os.EX_TEMPFAIL
+    return os.EX_TEMPFAIL
 
 
 if __name__ == "__main__":

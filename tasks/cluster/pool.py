@@ -21,6 +21,7 @@ import atcore
 import tasks
 from atcore.base.errors import UserError
 from tasks.cluster.local import LocalCluster
+from tasks.cluster.watch import watched
 from tasks.console.command import LostMachineError
 from tasks.console.progress import track
 from tasks.processes.addresses import probe
@@ -33,6 +34,10 @@ Result = TypeVar("Result")
 _WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 # Enough that no CPU waits for the driver, few enough to hold all inputs in memory.
 _QUEUED_PER_CPU = 3
+# For how long a part of the cluster may be silent. The client's own node does not come back; a head
+# may, and Ray's client waits for it, but for 60 s and not longer.
+_NODE_SECONDS = 2
+_HEAD_SECONDS = 50
 # Quiet defaults for every process of ours; a user's own settings win.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -111,16 +116,24 @@ def _connected(address: str) -> Iterator[None]:
             f"RAY_ADDRESS: the cluster at {address} refused the connection; "
             "check RAY_AUTH_MODE and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
-    try:
-        yield
-    except RayTaskError:
-        raise
-    except RayError as error:
-        reason = " ".join(str(error).split())
-        name = type(error).__name__
-        raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
-    finally:
-        ray.shutdown()
+    with watched({_own_node(): _NODE_SECONDS, address: _HEAD_SECONDS}):
+        try:
+            yield
+        except RayTaskError:
+            raise
+        except RayError as error:
+            reason = " ".join(str(error).split())
+            name = type(error).__name__
+            raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
+        finally:
+            ray.shutdown()
+
+
+def _own_node() -> str:
+    """Address of the node that this process is a client of."""
+    own = ray.get_runtime_context().get_node_id()
+    (node,) = (node for node in nodes() if node["NodeID"] == own)
+    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
 
 
 def nodes() -> list[dict[str, Any]]:

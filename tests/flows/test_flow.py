@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from flow_workspace import FlowRun, Flows, git, graph, stage
-from pipeline_workspace import LONG, PROJECT, Workspace, succeeded, wait_until
+from pipeline_workspace import LONG, NO_CLUSTER, PROJECT, Workspace, succeeded, wait_until
 
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -313,6 +313,40 @@ def test_a_stage_that_lost_its_machine_is_tried_again(
     )
     run = flows.run()
     assert (run.type, run.tries) == ("COMPLETED", {"s": 2})
+
+
+# The first time it waits for its end on the cluster of the run.
+ON_THE_CLUSTER = """
+import signal
+from pathlib import Path
+from tasks.cluster import pool
+with pool.connect():
+    if not Path("tried").exists():
+        Path("tried").touch()
+        signal.pause()
+Path("out").touch()
+"""
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_run_whose_cluster_is_lost_goes_on_from_the_stage_on_another_one(
+    tmp_path: Path, prefect_api: str, part: str
+) -> None:
+    stages = {
+        "before": stage(copy_of("input.txt"), "input.txt", out="before.txt"),
+        "s": stage(f"python -c '{ON_THE_CLUSTER}'", "before.txt", out="out"),
+    }
+    flows = Flows(graph(tmp_path / "graph", stages), prefect_api, NO_CLUSTER)
+    with flows.start(jobs=1) as running:
+        tried = flows.workspace.root / "tried"
+        wait_until(lambda: running.ended or tried.exists(), "the stage to start")
+        (process,) = (p for p in flows.workspace.processes() if p.name() == part)
+        process.kill()
+        run = flows.ended(running.wait())
+    assert (run.type, run.tries) == ("COMPLETED", {"before": 1, "s": 2})
+    said = "\n".join(run.lines)
+    assert "error: the Ray cluster of this run was lost: nothing answers at 127.0.0.1:" in said
+    assert "the Ray cluster on this machine was lost; starting another one" in said
 
 
 # --- interruptions and company --------------------------------------------------------------------

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ class Flows:
 
     workspace: Workspace
     api: str
+    # For its runs; None removes a name.
+    environment: Mapping[str, str | None] = field(default_factory=dict)
 
     def command(self, *command: str) -> Running:
         """Start a command that finds the Prefect server and the project's modules."""
@@ -99,6 +101,7 @@ class Flows:
             **_GIT,
             # A small graph has no copy of the project.
             "PYTHONPATH": f"{self.workspace.root}:{PROJECT}",
+            **self.environment,
         }
         return self.workspace.start(*command, env=settings)
 

@@ -13,6 +13,7 @@ from pipeline_workspace import (
     Finished,
     Running,
     Workspace,
+    succeeded,
     wait_until,
 )
 
@@ -92,8 +93,8 @@ def listening(workspace: Workspace) -> set[str]:
 # A program that has seen a task return, and goes on until it is stopped.
 AT_WORK = """
 import ray, signal
-from tasks import cluster
-with cluster.connect():
+from tasks.cluster import pool
+with pool.connect():
     print(ray.get(ray.remote(lambda: "at work").remote()), flush=True)
     signal.pause()
 """
@@ -109,6 +110,17 @@ def test_a_local_cluster_cannot_be_reached_from_other_machines(bare: Workspace) 
         wait_for_work(running)
         # The second is the first, as a socket for both families has it.
         assert listening(bare) == {"127.0.0.1", "::ffff:127.0.0.1"}
+
+
+LOST = re.compile(
+    r"error: the Ray cluster of this run was lost: nothing answers at 127\.0\.0\.1:\d+"
+)
+
+
+def kill(workspace: Workspace, part: str) -> None:
+    """SIGKILL of one process of its Ray node."""
+    (found,) = (process for process in workspace.processes() if process.name() == part)
+    found.kill()
 
 
 # Makes Ray's agents, which import much, wait until somebody writes to the pipe.
@@ -130,3 +142,40 @@ def test_a_cluster_does_not_wait_for_agents_that_are_slow_to_start(
     with bare.start(*LAUNCHER, "sh", "-c", script, env=environment) as running:
         wait_for_command(running)
         wait_for_work(running)
+
+
+# --- a cluster that is lost -----------------------------------------------------------------------
+
+# Waits for its end the first time, and has nothing to wait for the second time.
+ONCE = f"""{AT_WORK.replace("signal.pause()", "")}
+    if not os.path.exists("tried"):
+        open("tried", "w").close()
+        signal.pause()
+""".replace("import ray, signal", "import os, ray, signal")
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_command_whose_cluster_is_lost_says_so_and_runs_again_on_another_one(
+    bare: Workspace, part: str
+) -> None:
+    with bare.start(*LAUNCHER, "python", "-c", ONCE, env=NO_CLUSTER) as running:
+        wait_until(lambda: running.ended or (bare.root / "tried").exists(), "the first task")
+        kill(bare, part)
+        finished = succeeded(running.wait())
+    assert finished.output == "at work\nat work\n"
+    lost, another = finished.complaints
+    assert LOST.fullmatch(lost)
+    assert another == "the Ray cluster on this machine was lost; starting another one"
+
+
+def test_a_stage_whose_own_cluster_is_lost_ends_in_one_line_and_is_worth_another_try(
+    bare: Workspace,
+) -> None:
+    with bare.start("python", "-c", AT_WORK, env=NO_CLUSTER) as running:
+        wait_for_work(running)
+        kill(bare, "gcs_server")
+        finished = running.wait()
+    assert finished.status == os.EX_TEMPFAIL
+    (lost,) = finished.complaints
+    assert LOST.fullmatch(lost)
+    wait_until(lambda: not bare.processes(), "the end of the cluster", 20)

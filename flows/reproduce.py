@@ -37,6 +37,7 @@ from flows.history import History
 from flows.pipeline import PARAMS, Begun, Pipeline, Planned, own_parameters
 from flows.request import Request
 from flows.schedule import Schedule
+from tasks import disk
 from tasks.local_cluster import local_cluster
 from tasks.workspace import PARAMETERS, HeldError, Hold, Holder, held
 
@@ -135,7 +136,10 @@ def _machine_was_lost(_task: Task[..., Any], _run: Any, state: State[Any]) -> bo
     retry_condition_fn=_machine_was_lost,
 )
 def _run_stage(run: _Run, name: str) -> State[Any]:
-    begun = run.pipeline.begin(name, force=run.force, pull=run.pull)
+    try:
+        begun = run.pipeline.begin(name, force=run.force, pull=run.pull)
+    except UserError as error:
+        return Failed(message=f"{name}: {error}")
     if begun is not Begun.RUN:
         return Completed(name=begun.value.capitalize(), message=f"{begun.value}, not run")
     logger = get_run_logger()
@@ -389,3 +393,7 @@ def reproduce(
         return _reproduce(request)
     except UserError as error:
         return Failed(message=str(error))
+    except OSError as error:
+        if not disk.is_full(error):
+            raise
+        return Failed(message=disk.line(error))

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import AuthenticationError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, OutOfDiskError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import atcore
 import tasks
 from atcore.errors import UserError
+from tasks import disk
 from tasks.progress import track
 from tasks.stage import LostMachineError
 
@@ -59,6 +60,7 @@ def connect() -> Iterator[None]:
 
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
+        OSError: the folder of a new local cluster, or of the cluster, is full.
         LostMachineError: a machine that the block's work needs was lost.
     """
     for name, value in _QUIET.items():
@@ -66,6 +68,8 @@ def connect() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _require_reachable(address)
+    else:
+        disk.require_room_for_ray()
     runtime = {
         "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
         "env_vars": _WORKER_ENVIRONMENT,
@@ -86,7 +90,11 @@ def connect() -> Iterator[None]:
         yield
     except RayTaskError:
         raise
+    except OutOfDiskError as error:
+        raise disk.full(disk.rays_folder()) from error
     except RayError as error:
+        if disk.is_full(error):
+            raise
         name = type(error).__name__
         raise LostMachineError(f"the Ray cluster lost a machine ({name}): {error}") from error
     finally:
@@ -124,11 +132,11 @@ def room(resources: Mapping[str, int]) -> int:
 
 @contextmanager
 def users_mistakes() -> Iterator[None]:
-    """Turn a `UserError` raised on a worker back into itself."""
+    """Turn a `UserError` or a full disk that was met on a worker back into itself."""
     try:
         yield
     except RayTaskError as error:
-        if isinstance(error.cause, UserError):
+        if isinstance(error.cause, UserError) or disk.is_full(error.cause):
             raise error.cause from None
         raise
 

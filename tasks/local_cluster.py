@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks import disk
 from tasks.tether import exit_on, tethered
 
 _START_SECONDS = 600
@@ -50,7 +51,12 @@ def ray_node(*arguments: str, environment: Mapping[str, str]) -> Iterator[subpro
 
 @contextmanager
 def local_cluster() -> Iterator[dict[str, str]]:
-    """A local cluster that ends with the block; yields the environment of its clients."""
+    """A local cluster that ends with the block; yields the environment of its clients.
+
+    Raises:
+        OSError: its folder is full.
+    """
+    disk.require_room_for_ray()
     with tempfile.TemporaryDirectory(prefix="ray-token-") as folder:
         token = Path(folder) / "token"
         token.write_text(secrets.token_hex(32))
@@ -82,7 +88,11 @@ def main() -> int:
     if os.environ.get("RAY_ADDRESS"):
         return subprocess.call(command)
     exit_on(signal.SIGTERM)
-    with local_cluster() as environment, tethered(command, env=environment) as running:
+    with (
+        disk.telling(),
+        local_cluster() as environment,
+        tethered(command, env=environment) as running,
+    ):
         return running.wait()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atcore.errors import UserError
-from tasks import workspace
+from tasks import disk, workspace
 from tasks.params.recorded import staying
 
 
@@ -17,8 +17,8 @@ class LostMachineError(Exception):
 def command(main: Callable[..., object], *names: str) -> None:
     """Call `main` with the command's arguments, one for each of `names`.
 
-    A user's mistake ends in one line on standard error and exit status 2, a lost machine in one
-    line and the status EX_TEMPFAIL.
+    A user's mistake or a full disk ends in one line on standard error and exit status 2, a lost
+    machine in one line and the status EX_TEMPFAIL.
     """
     arguments = sys.argv[1:]
     if len(arguments) != len(names):
@@ -27,7 +27,8 @@ def command(main: Callable[..., object], *names: str) -> None:
         print(f"usage: python -m {' '.join([module, *map(str.upper, names)])}", file=sys.stderr)
         sys.exit(2)
     try:
-        main(*arguments)
+        with disk.telling():
+            main(*arguments)
     except (UserError, workspace.HeldError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -210,7 +210,7 @@ class Workspace:
 
     def copy(self, root: Path) -> "Workspace":
         """With all outputs and DVC's cache."""
-        shutil.copytree(self.root, root)
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
         return Workspace(root)
 
     @property
@@ -275,6 +275,11 @@ class Workspace:
         """Content of dvc.lock."""
         return yaml.safe_load((self.root / "dvc.lock").read_text())
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """Of the training that has not ended yet."""
+        return next(self.root.glob(".checkpoints/*.pt"), None)
+
     def temporaries(self) -> list[str]:
         """Names under which stages write what is not complete yet, and checkpoints."""
         hidden = [f for name in OUTPUTS for f in self.root.glob(f"{name}/**/.*.*")]
@@ -319,6 +324,18 @@ def cluster_with(cpus: int) -> Iterator[dict[str, str]]:
             patch.delenv("RAY_ADDRESS", raising=False)
             environment = stack.enter_context(local_cluster())
         yield {name: value for name, value in environment.items() if name != resources}
+
+
+def clear(path: Path) -> None:
+    """As DVC does with outputs before a run."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def first_epoch(training: tuple[str, ...], output: str) -> int:
+    """The epoch after which a training showed progress for the first time."""
+    shown = re.search(rf"^{' '.join(training)}: (\d+)/{EPOCHS} ", output, re.MULTILINE)
+    assert shown, output
+    return int(shown[1])
 
 
 def stage_command(stage: str, *arguments: str) -> list[str]:

@@ -44,8 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        named = error.filename
-        if error.errno and (named is None or holder in Path(os.fsdecode(named)).parents):
+        if error.errno and (error.filename is None or holder.name in str(error.filename)):
             error.filename = str(path)
         raise
     finally:

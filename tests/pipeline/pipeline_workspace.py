@@ -79,8 +79,9 @@ REPRODUCIBLE = (
 )
 # Instead of those of the session's cluster.
 NO_CLUSTER = {"RAY_ADDRESS": None, "RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN_PATH": None}
-# What Ray's client logs before it can be told to be quiet, once per try to connect.
-_OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")
+# What Ray's client logs before it can be told to be quiet, once per try to connect, and where it
+# cannot write its log.
+_OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:|\[\*\*\* LOG ERROR ")
 _SECONDS = 600
 # Between two looks at a file, and at what costs more to look at.
 _SHORT, LONG = 0.002, 0.2

@@ -60,7 +60,7 @@ def connect() -> Iterator[None]:
 
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
-        OSError: the folder of a new local cluster, or of the cluster, is full.
+        OSError: Ray's folder is full.
         LostMachineError: a machine that the block's work needs was lost.
     """
     for name, value in _QUIET.items():
@@ -68,8 +68,7 @@ def connect() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _require_reachable(address)
-    else:
-        disk.require_room_for_ray()
+    disk.require_room_for_ray()
     runtime = {
         "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
         "env_vars": _WORKER_ENVIRONMENT,

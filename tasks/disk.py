@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
-# More than Ray writes while it starts, and less than any work needs.
-_BYTES_TO_START_RAY = 8 << 20
+# More than Ray writes when it starts or a program connects, and less than any work needs.
+_BYTES_FOR_RAY = 8 << 20
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -36,14 +36,14 @@ def rays_folder() -> Path:
 
 
 def require_room_for_ray() -> None:
-    """Ray itself waits for a minute and then says nothing of its folder.
+    """Ray itself waits for a minute, or logs much, and then says nothing of its folder.
 
     Raises:
         OSError: the folder is full.
     """
     folder = rays_folder()
     there = next(place for place in (folder, *folder.parents) if place.exists())
-    if shutil.disk_usage(there).free < _BYTES_TO_START_RAY:
+    if shutil.disk_usage(there).free < _BYTES_FOR_RAY:
         raise full(folder)
 
 

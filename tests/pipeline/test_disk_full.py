@@ -1,5 +1,6 @@
 """A full disk ends in one line that names it, costs nothing computed, and with room it goes on."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,32 +81,42 @@ def test_a_training_without_room_for_a_checkpoint_goes_on_from_the_one_before(
 # --- Ray's folder ---------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def rays_disk() -> Iterator[SmallDisk]:
+    """At a short path, as Ray's sockets need."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder,
+        small_disk(Path(folder), 256) as disk,
+    ):
+        yield disk
+
+
 @pytest.mark.parametrize("launcher", [(), ("python", "-m", "tasks.local_cluster")], ids=len)
 def test_a_cluster_whose_folder_is_full_is_not_started(
-    bare: Workspace, disk: SmallDisk, launcher: tuple[str, ...]
+    bare: Workspace, rays_disk: SmallDisk, launcher: tuple[str, ...]
 ) -> None:
-    disk.fill()
+    rays_disk.fill()
     command = (*launcher, *stage_command("prepare", "shapes"))
-    finished = bare.run(*command, env={**NO_CLUSTER, "RAY_TMPDIR": str(disk.folder)})
-    assert the_error(finished) == LINE.format(disk.folder / "ray")
+    finished = bare.run(*command, env={**NO_CLUSTER, "RAY_TMPDIR": str(rays_disk.folder)})
+    assert the_error(finished) == LINE.format(rays_disk.folder / "ray")
     assert bare.digests(*EVERYTHING) == {}
 
 
 def test_a_stage_whose_clusters_folder_is_full_runs_again_on_the_same_cluster(
-    bare: Workspace, disk: SmallDisk
+    bare: Workspace, rays_disk: SmallDisk
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in NO_CLUSTER:
             patch.delenv(name, raising=False)
-        patch.setenv("RAY_TMPDIR", str(disk.folder))
+        patch.setenv("RAY_TMPDIR", str(rays_disk.folder))
         with local_cluster() as environment:
-            disk.fill()
+            rays_disk.fill()
             finished = bare.stage("prepare", "shapes", env=environment)
-            assert the_error(finished) == LINE.format(disk.folder / "ray")
+            assert the_error(finished) == LINE.format(rays_disk.folder / "ray")
             assert bare.digests(*EVERYTHING) == {}
             assert bare.temporaries() == []
 
-            disk.make_room()
+            rays_disk.make_room()
             succeeded(bare.stage("prepare", "shapes", env=environment))
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 
@@ -30,11 +31,15 @@ class History:
             self._seconds = {}
 
     def record(self, stage: str, seconds: float) -> None:
-        with self._turn:
+        """Keep it, for this run alone where the file cannot be written."""
+        with self._turn, suppress(OSError):
             self._seconds[stage] = round(seconds, 3)
             half = self._file.with_suffix(".writing")
-            half.write_text(json.dumps(self._seconds, indent=1, sort_keys=True))
-            os.replace(half, self._file)
+            try:
+                half.write_text(json.dumps(self._seconds, indent=1, sort_keys=True))
+                os.replace(half, self._file)
+            finally:
+                half.unlink(missing_ok=True)
 
     def expected(self, stages: Iterable[str]) -> dict[str, float]:
         """Seconds for the stages that have run, or else the mean of their nearest relatives.

@@ -37,6 +37,7 @@ from dvc.utils.serialize import LOADERS, dump_yaml, load_yaml, parse_yaml
 
 from flows import git
 from flows.errors import UserError
+from tasks.processes import disk
 
 PARAMS = "params.yaml"
 
@@ -130,6 +131,7 @@ class Pipeline:
             raise UserError(_one_line(error)) from error
         self._parameters = parameters
         self._repo.fs = _WithParameters(Path(self._repo.root_dir, PARAMS), parameters)
+        self._cache = Path(self._repo.cache.local_cache_dir)
         self._turn = threading.RLock()
         # What DVC says of each step is for its own command line.
         logging.getLogger("dvc").setLevel(logging.WARNING)
@@ -139,8 +141,14 @@ class Pipeline:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._turn, lock_repo(self._repo):
-            yield
+        with self._turn:
+            try:
+                with lock_repo(self._repo):
+                    yield
+            except Exception as error:
+                if not disk.is_full(error):
+                    raise
+                raise UserError(disk.line(error, self._cache)) from error
 
     # --- before a run -----------------------------------------------------------------------------
 
@@ -235,6 +243,9 @@ class Pipeline:
 
         Args:
             pull: look for cached outputs in the DVC remote too.
+
+        Raises:
+            UserError: a disk is full.
         """
         with self._locked(), self._repo.scm_context(quiet=True):
             stage = self._stages[name]
@@ -262,7 +273,7 @@ class Pipeline:
         """Save the outputs that a stage's command has written.
 
         Raises:
-            UserError: the command has left an output unwritten.
+            UserError: the command has left an output unwritten, or a disk is full.
         """
         try:
             with self._locked(), self._repo.scm_context(quiet=True):
@@ -274,6 +285,9 @@ class Pipeline:
     def _save(self, stage: PipelineStage) -> None:
         stage.save()
         stage.commit()
+        if not stage.outs_cached():
+            # DVC only logs what it could not copy, and would name it in dvc.lock all the same.
+            raise disk.full(self._cache)
         self._unrecorded.append(stage)
 
     def _record(self) -> None:
@@ -291,8 +305,11 @@ class Pipeline:
                 content = load_yaml(final)
             for stage in self._unrecorded:
                 content["stages"].update(to_lockfile(stage))
-            dump_yaml(half, content)
-            os.replace(half, final)
+            try:
+                dump_yaml(half, content)
+                os.replace(half, final)
+            finally:
+                half.unlink(missing_ok=True)
             self._unrecorded.clear()
 
     # --- after a run ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from atcore.base.files import replacing
 from atcore.images import table
@@ -121,7 +121,8 @@ def main(dataset: str, method: str, number: str) -> None:
     named = json.dumps([{"variant": row.variant, "level": row.level} for row in rows])
     with replacing(paths.salience(dataset, method, seed)) as folder:
         folder.mkdir()
-        save_file(shown, folder / paths.salience_maps(dataset, method, seed).name, {"rows": named})
+        maps = save(shown, {"rows": named})
+        (folder / paths.salience_maps(dataset, method, seed).name).write_bytes(maps)
         measured = joined(m for part in parts for m in part.measured)
         write_measures(measured, folder / paths.salience_measures(dataset, method, seed).name)
 

@@ -23,6 +23,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The caller creates a file or a folder under the yielded name. After an exception nothing is
     left under either name that was not there before.
+
+    Raises:
+        OSError: as the block does, but with `path` as the file's name where it has none, as of a
+            full disk, or a temporary one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.writing-"
@@ -39,6 +43,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(path, holder / f".{path.name}")
         os.replace(temporary, path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno and (error.filename is None or holder.name in str(error.filename)):
+            error.filename = str(path)
+        raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Lock
 
+from tasks.processes import disk
 from tasks.processes.addresses import answers, free_port
 from tasks.processes.patience import on_stderr
 from tasks.processes.service import NotStartedError, service
@@ -68,6 +69,7 @@ class LocalCluster:
 
         Raises:
             NotStartedError: there was none, and it did not start.
+            OSError: Ray's folder is full.
         """
         with self._turn:
             if self.lost:
@@ -79,6 +81,7 @@ class LocalCluster:
             return self._environment
 
     def _start(self) -> None:
+        disk.require_room_for_ray()
         port = free_port()
         environment = {
             "RAY_AUTH_MODE": "token",
@@ -113,7 +116,7 @@ def main() -> int:
     if os.environ.get("RAY_ADDRESS"):
         return subprocess.call(command)
     exit_on(signal.SIGTERM)
-    with LocalCluster() as cluster:
+    with disk.telling(), LocalCluster() as cluster:
         for _ in range(_TRIES):
             try:
                 environment = os.environ | cluster.environment()

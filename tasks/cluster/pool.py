@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import ray
 from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config
-from ray.exceptions import AuthenticationError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, OutOfDiskError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import atcore
@@ -24,6 +24,7 @@ from tasks.cluster.local import LocalCluster
 from tasks.cluster.watch import watched
 from tasks.console.command import LostMachineError
 from tasks.console.progress import track
+from tasks.processes import disk
 from tasks.processes.addresses import probe
 
 Item = TypeVar("Item")
@@ -89,10 +90,12 @@ def connect() -> Iterator[None]:
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
         NotStartedError: a local cluster did not start.
+        OSError: Ray's folder is full.
         LostMachineError: a machine that the block's work needs was lost.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    disk.require_room_for_ray()
     with ExitStack() as stack:
         if not os.environ.get("RAY_ADDRESS"):
             own = stack.enter_context(LocalCluster())
@@ -121,7 +124,11 @@ def _connected(address: str) -> Iterator[None]:
             yield
         except RayTaskError:
             raise
+        except OutOfDiskError as error:
+            raise disk.full(disk.rays_folder()) from error
         except RayError as error:
+            if disk.is_full(error):
+                raise
             reason = " ".join(str(error).split())
             name = type(error).__name__
             raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
@@ -167,11 +174,11 @@ def room(resources: Mapping[str, int]) -> int:
 
 @contextmanager
 def users_mistakes() -> Iterator[None]:
-    """Turn a `UserError` raised on a worker back into itself."""
+    """Turn a `UserError` or a full disk that was met on a worker back into itself."""
     try:
         yield
     except RayTaskError as error:
-        if isinstance(error.cause, UserError):
+        if isinstance(error.cause, UserError) or disk.is_full(error.cause):
             raise error.cause from None
         raise
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from atcore.base.errors import UserError
+from tasks.processes import disk
 from tasks.processes.holder import HeldError
 from tasks.processes.service import NotStartedError
 
@@ -16,8 +17,8 @@ class LostMachineError(Exception):
 def run(main: Callable[..., object], *names: str) -> None:
     """Call `main` with the command's arguments, one for each of `names`.
 
-    A user's mistake ends in one line on standard error and exit status 2, a lost machine or a
-    cluster that did not start in one line and the status EX_TEMPFAIL.
+    A user's mistake or a full disk ends in one line on standard error and exit status 2, a lost
+    machine or a cluster that did not start in one line and the status EX_TEMPFAIL.
     """
     arguments = sys.argv[1:]
     if len(arguments) != len(names):
@@ -26,7 +27,8 @@ def run(main: Callable[..., object], *names: str) -> None:
         print(f"usage: python -m {' '.join([module, *map(str.upper, names)])}", file=sys.stderr)
         sys.exit(2)
     try:
-        main(*arguments)
+        with disk.telling():
+            main(*arguments)
     except (UserError, HeldError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tasks.processes import disk
 from tasks.processes.tether import GRACE, exit_on, tethered
 
 _FILE = Path(".dvc", "tmp", "holder.json")
@@ -87,8 +88,8 @@ def _read(lock: int) -> Holder | None:
 
 
 def _write(lock: int, text: str) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, text.encode(), 0)
+    # What is there stays where the disk has no room.
+    os.ftruncate(lock, os.pwrite(lock, text.encode(), 0))
 
 
 @contextmanager
@@ -227,6 +228,7 @@ def main() -> int:
     exit_on(signal.SIGTERM)
     try:
         with (
+            disk.telling(),
             held(Path.cwd(), " ".join(command)) as hold,
             tethered(command, env=os.environ | hold.environment, keep=[hold.lock]) as running,
         ):

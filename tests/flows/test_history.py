@@ -22,6 +22,14 @@ def test_stages_that_end_at_the_same_time_are_all_remembered(root: Path) -> None
     assert History(root).expected(names) == dict.fromkeys(names, 1.5)
 
 
+def test_what_cannot_be_written_is_remembered_for_this_run_and_fails_nothing(root: Path) -> None:
+    (root / ".dvc" / "tmp" / "durations.writing").symlink_to("/dev/full")
+    history = History(root)
+    history.record("report", 1.5)
+    assert history.expected(["report"]) == {"report": 1.5}
+    assert list((root / ".dvc" / "tmp").iterdir()) == []
+
+
 def test_a_stage_that_never_ran_is_expected_to_take_the_mean_of_its_kind(root: Path) -> None:
     history = History(root)
     history.record("train@a", 2.0)

@@ -143,7 +143,7 @@ class Flows:
 
 def graph(root: Path, stages: Mapping[str, Mapping[str, Any]]) -> Workspace:
     """A DVC repository with these stages and the project's parameters."""
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     workspace = Workspace(root)
     (root / "params.yaml").write_bytes((PROJECT / "params.yaml").read_bytes())
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict(stages)}))

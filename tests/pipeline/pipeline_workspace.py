@@ -81,8 +81,9 @@ REPRODUCIBLE = (
 NO_CLUSTER = dict.fromkeys(
     ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
 )
-# What Ray's client logs before it can be told to be quiet, once per try to connect.
-_OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:")
+# What Ray's client logs before it can be told to be quiet, once per try to connect, and where it
+# cannot write its log.
+_OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:|\[\*\*\* LOG ERROR ")
 # What is said on a busy machine.
 _OF_WAITING = re.compile(r"waiting for .*: \d+ s of at most \d+ s|waited \d+ s for .*")
 _SECONDS = 600
@@ -224,7 +225,7 @@ class Workspace:
 
     def copy(self, root: Path) -> "Workspace":
         """With all outputs and DVC's cache."""
-        shutil.copytree(self.root, root)
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
         return Workspace(root)
 
     @property
@@ -289,6 +290,11 @@ class Workspace:
         """Content of dvc.lock."""
         return yaml.safe_load((self.root / "dvc.lock").read_text())
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """Of the training that has not ended yet."""
+        return next(self.root.glob(".checkpoints/*.pt"), None)
+
     def temporaries(self) -> list[str]:
         """Names under which stages write what is not complete yet, and checkpoints."""
         hidden = [f for name in OUTPUTS for f in self.root.glob(f"{name}/**/.*.*")]
@@ -331,6 +337,18 @@ def cluster_with(cpus: int) -> Iterator[dict[str, str]]:
             patch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"CPU": cpus}))
             environment = cluster.environment()
         yield environment
+
+
+def clear(path: Path) -> None:
+    """As DVC does with outputs before a run."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def first_epoch(training: tuple[str, ...], output: str) -> int:
+    """The epoch after which a training showed progress for the first time."""
+    shown = re.search(rf"^{' '.join(training)}: (\d+)/{EPOCHS} ", output, re.MULTILINE)
+    assert shown, output
+    return int(shown[1])
 
 
 def stage_command(stage: str, *arguments: str) -> list[str]:

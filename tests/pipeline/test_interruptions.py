@@ -1,7 +1,5 @@
 """Stages and workers that are killed: nothing half done under a final name, and the same result."""
 
-import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,8 @@ from pipeline_workspace import (
     Pipeline,
     Running,
     Workspace,
+    clear,
+    first_epoch,
     ray_workers,
     stage_command,
     succeeded,
@@ -24,11 +24,6 @@ TRAINED = ("models/shapes/pgd_linf_8/0/*", "curves/shapes/pgd_linf_8/0.csv")
 
 def start(workspace: Workspace, *stage: str) -> Running:
     return workspace.start(*stage_command(*stage))
-
-
-def clear(path: Path) -> None:
-    """As DVC does with outputs before a run."""
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 # --- moments to kill at ---------------------------------------------------------------------------
@@ -96,17 +91,6 @@ def test_a_killed_stage_leaves_its_output_complete_or_absent_and_runs_again(
 # --- training -------------------------------------------------------------------------------------
 
 
-def checkpoint_of(workspace: Workspace) -> Path | None:
-    return next(workspace.root.glob(".checkpoints/*.pt"), None)
-
-
-def first_epoch(output: str) -> int:
-    """The epoch after which a training showed progress for the first time."""
-    shown = re.search(rf"^{' '.join(TRAIN)}: (\d+)/{EPOCHS} ", output, re.MULTILINE)
-    assert shown, output
-    return int(shown[1])
-
-
 def require_the_same_model(pipeline: Pipeline, workspace: Workspace) -> None:
     assert workspace.digests(*TRAINED) == pipeline.workspace.digests(*TRAINED)
     assert workspace.temporaries() == []
@@ -123,16 +107,16 @@ def test_a_training_killed_in_its_middle_and_at_its_end_goes_on_to_the_same_mode
     pipeline: Pipeline, untrained: Workspace
 ) -> None:
     with start(untrained, *TRAIN) as running:
-        wait_until(lambda: checkpoint_of(untrained), "the first checkpoint")
+        wait_until(lambda: untrained.checkpoint, "the first checkpoint")
         running.kill()
     assert untrained.digests(*TRAINED) == {}
 
     with start(untrained, *TRAIN) as running:
         wait_until(lambda: f": {EPOCHS}/{EPOCHS} " in running.output, "the last epoch")
-        assert first_epoch(running.output) > 1
+        assert first_epoch(TRAIN, running.output) > 1
         running.kill()
 
-    assert first_epoch(succeeded(untrained.stage(*TRAIN)).output) == EPOCHS
+    assert first_epoch(TRAIN, succeeded(untrained.stage(*TRAIN)).output) == EPOCHS
     require_the_same_model(pipeline, untrained)
 
 
@@ -141,7 +125,7 @@ def test_a_training_that_loses_its_worker_goes_on_to_the_same_model(
 ) -> None:
     with start(untrained, *TRAIN) as running:
         (worker,) = wait_until(lambda: ray_workers("_train_remotely"), "the worker")
-        wait_until(lambda: checkpoint_of(untrained), "the first checkpoint")
+        wait_until(lambda: untrained.checkpoint, "the first checkpoint")
         worker.kill()
         finished = succeeded(running.wait())
     assert "lost the worker" in finished.output

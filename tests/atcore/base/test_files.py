@@ -93,6 +93,18 @@ def test_writing_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> N
     assert everything_under(tmp_path) == {"file": b"old"}
 
 
+def test_a_full_disk_is_told_of_by_the_final_name(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with (
+        pytest.raises(OSError, match="No space left on device") as caught,
+        replacing(folder) as temporary,
+        replacing(temporary / "part"),
+    ):
+        Path("/dev/full").write_bytes(b"content")
+    assert caught.value.filename == str(folder)
+    assert everything_under(tmp_path) == {}
+
+
 def test_others_may_read_the_file_as_the_umask_says(tmp_path: Path) -> None:
     umask = os.umask(0o022)
     try:

@@ -6,7 +6,6 @@ stops that cluster and no other. A command that fails because its cluster was lo
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from tasks.processes import disk
 from tasks.processes.addresses import answers, free_port
 from tasks.processes.patience import on_stderr
 from tasks.processes.service import NotStartedError, service
-from tasks.processes.tether import exit_on, tethered
+from tasks.processes.tether import exit_on, given_command, tethered
 
 _HEAD = Path(__file__).with_name("head.py")
 _TRIES = 3
@@ -106,13 +105,7 @@ class LocalCluster:
 
 
 def main() -> int:
-    command = sys.argv[1:]
-    if not command:
-        print("usage: python -m tasks.cluster.local COMMAND [ARGUMENT ...]", file=sys.stderr)
-        return 2
-    if shutil.which(command[0]) is None:
-        print(f"error: {command[0]}: no such command", file=sys.stderr)
-        return 127
+    command = given_command("python -m tasks.cluster.local COMMAND [ARGUMENT ...]")
     if os.environ.get("RAY_ADDRESS"):
         return subprocess.call(command)
     exit_on(signal.SIGTERM)

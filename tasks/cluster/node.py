@@ -7,7 +7,6 @@ can use that cluster from here. The command ends with the node if the cluster is
 
 import os
 import select
-import shutil
 import signal
 import sys
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from contextlib import ExitStack
 from tasks.cluster.given import ClusterGoneError, wait_for_cluster
 from tasks.cluster.local import too_slow
 from tasks.processes.service import NotStartedError, service
-from tasks.processes.tether import exit_on, tethered
+from tasks.processes.tether import exit_on, given_command, tethered
 
 _START = [
     *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--log-color=false"),
@@ -44,15 +43,9 @@ def _run_on_node(command: list[str], address: str) -> int:
 
 
 def main() -> int:
-    command, address = sys.argv[1:], os.environ.get("RAY_ADDRESS")
-    if not command or not address:
-        print(
-            "usage: RAY_ADDRESS=HOST:PORT python -m tasks.cluster.node COMMAND ...", file=sys.stderr
-        )
-        return 2
-    if shutil.which(command[0]) is None:
-        print(f"error: {command[0]}: no such command", file=sys.stderr)
-        return 127
+    address = os.environ.get("RAY_ADDRESS", "")
+    usage = "RAY_ADDRESS=HOST:PORT python -m tasks.cluster.node COMMAND ..."
+    command = given_command(usage, ready=bool(address))
     exit_on(signal.SIGTERM)
     try:
         return _run_on_node(command, address)

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import signal
 import sys
 import time
@@ -23,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.processes import disk
-from tasks.processes.tether import GRACE, exit_on, tethered
+from tasks.processes.tether import GRACE, exit_on, given_command, tethered
 
 _FILE = Path(".dvc", "tmp", "holder.json")
 # Names the file of a holder's own parameters to its stages.
@@ -218,13 +217,7 @@ def shared(root: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    command = sys.argv[1:]
-    if not command:
-        print("usage: python -m tasks.processes.holder COMMAND [ARGUMENT ...]", file=sys.stderr)
-        return 2
-    if shutil.which(command[0]) is None:
-        print(f"error: {command[0]}: no such command", file=sys.stderr)
-        return 127
+    command = given_command("python -m tasks.processes.holder COMMAND [ARGUMENT ...]")
     exit_on(signal.SIGTERM)
     try:
         with (

@@ -8,6 +8,7 @@ SIGKILL to all that is left of the group.
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,22 @@ def exit_on(*numbers: signal.Signals) -> None:
     """Let these signals end this process as SystemExit does, through its `finally` blocks."""
     for number in numbers:
         signal.signal(number, _told_to_stop)
+
+
+def given_command(usage: str, *, ready: bool = True) -> list[str]:
+    """The command among this process's arguments, which it is to start.
+
+    Ends this process with one line where there is none, or nothing of that name, or `ready` is
+    false: what else the usage names is missing.
+    """
+    command = sys.argv[1:]
+    if not command or not ready:
+        print(f"usage: {usage}", file=sys.stderr)
+        sys.exit(2)
+    if shutil.which(command[0]) is None:
+        print(f"error: {command[0]}: no such command", file=sys.stderr)
+        sys.exit(127)
+    return command
 
 
 def main() -> int:

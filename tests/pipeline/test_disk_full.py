@@ -19,7 +19,8 @@ from pipeline_workspace import (
     wait_until,
 )
 from small_disk import SmallDisk, small_disk
-from tasks.local_cluster import local_cluster
+
+from tasks.cluster.local import LocalCluster
 
 LINE = "{}: no space left on the device; make room there and run again: what is done is kept"
 # Too little for any output, enough for what is small beside them.
@@ -90,7 +91,7 @@ def rays_disk() -> Iterator[SmallDisk]:
         yield disk
 
 
-@pytest.mark.parametrize("launcher", [(), ("python", "-m", "tasks.local_cluster")], ids=len)
+@pytest.mark.parametrize("launcher", [(), ("python", "-m", "tasks.cluster.local")], ids=len)
 def test_a_cluster_whose_folder_is_full_is_not_started(
     bare: Workspace, rays_disk: SmallDisk, launcher: tuple[str, ...]
 ) -> None:
@@ -108,7 +109,8 @@ def test_a_stage_whose_clusters_folder_is_full_runs_again_on_the_same_cluster(
         for name in NO_CLUSTER:
             patch.delenv(name, raising=False)
         patch.setenv("RAY_TMPDIR", str(rays_disk.folder))
-        with local_cluster() as environment:
+        with LocalCluster() as cluster:
+            environment = cluster.environment()
             rays_disk.fill()
             finished = bare.stage("prepare", "shapes", env=environment)
             assert the_error(finished) == LINE.format(rays_disk.folder / "ray")

@@ -102,7 +102,7 @@ def test_a_cluster_whose_folder_is_full_is_not_started(
     assert bare.digests(*EVERYTHING) == {}
 
 
-def test_a_stage_whose_clusters_folder_is_full_runs_again_on_the_same_cluster(
+def test_a_stage_whose_clusters_folder_is_full_runs_again_once_there_is_room(
     bare: Workspace, rays_disk: SmallDisk
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -118,7 +118,8 @@ def test_a_stage_whose_clusters_folder_is_full_runs_again_on_the_same_cluster(
             assert bare.temporaries() == []
 
             rays_disk.make_room()
-            succeeded(bare.stage("prepare", "shapes", env=environment))
+            # Where a part of the cluster has ended meanwhile, this is another one.
+            succeeded(bare.stage("prepare", "shapes", env=cluster.environment()))
 
 
 # --- the flow -------------------------------------------------------------------------------------

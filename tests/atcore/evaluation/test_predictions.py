@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import assert_refused
+from sameness import assert_same_arrays
 
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import Predictions
@@ -42,13 +43,9 @@ PARTS = [
 
 def assert_same(found: Predictions, expected: Predictions) -> None:
     assert (found.variant, found.level) == (expected.variant, expected.level)
-    for name in ("ids", "labels", "top3", "probabilities", "texture_labels"):
-        mine, theirs = getattr(found, name), getattr(expected, name)
-        if theirs is None:
-            assert mine is None
-        else:
-            assert mine.dtype == theirs.dtype
-            assert np.array_equal(mine, theirs)
+    assert_same_arrays(
+        found, expected, ("ids", "labels", "top3", "probabilities", "texture_labels")
+    )
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

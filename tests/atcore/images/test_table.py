@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import assert_refused
+from sameness import assert_same_arrays
 
 from atcore.images import table as tables
 from atcore.images.table import ImageTable, concatenate
@@ -31,13 +32,7 @@ def image_table(count: int, *, textures: bool = False, side: int = 6, seed: int 
 
 
 def assert_same(found: ImageTable, expected: ImageTable) -> None:
-    for name in ("ids", "images", "labels", "texture_labels"):
-        mine, theirs = getattr(found, name), getattr(expected, name)
-        if theirs is None:
-            assert mine is None
-        else:
-            assert mine.dtype == theirs.dtype
-            assert np.array_equal(mine, theirs)
+    assert_same_arrays(found, expected, ("ids", "images", "labels", "texture_labels"))
     assert found.classes == expected.classes
     assert found.origin == expected.origin
 

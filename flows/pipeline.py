@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,6 +34,7 @@ from dvc.stage.serialize import to_lockfile
 from dvc.utils.flatten import flatten
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import LOADERS, dump_yaml, load_yaml, parse_yaml
+from dvc_data.hashfile.hash_info import HashInfo
 
 from flows import git
 from flows.errors import UserError
@@ -252,15 +253,25 @@ class Pipeline:
             if not force and not stage.changed():
                 return Begun.UNCHANGED
             stage.remove_outs(ignore_remove=False, force=False)
-            if force:
-                return Begun.RUN
-            try:
-                self._repo.stage_cache.restore(stage, pull=pull)
-            except RunCacheNotFoundError:
+            if force or not self._restore(stage, pull=pull):
                 return Begun.RUN
             self._save(stage)
         self._record()
         return Begun.CACHED
+
+    def _restore(self, stage: PipelineStage, *, pull: bool) -> bool:
+        """Bring back what the stage once gave, if that is known: first as `dvc.lock` has it."""
+        cache = self._repo.stage_cache
+        with suppress(RunCacheNotFoundError):
+            cache.restore(stage, pull=pull)
+            return True
+        # DVC asks the run cache for nothing that a lock names, be it a lock of another machine.
+        for out in stage.outs:
+            out.hash_info = HashInfo()
+        with suppress(RunCacheNotFoundError):
+            cache.restore(stage, pull=pull)
+            return True
+        return False
 
     def command(self, name: str) -> tuple[list[str], Path, dict[str, str]]:
         """The stage's command, its working directory and what it finds in its environment."""

@@ -198,6 +198,8 @@ def _reproduce(request: Request) -> State[Any]:
         with _workspace(root, name) as hold:
             if hold.died is not None and hold.died.flow_run is not None:
                 _conclude(hold.died)
+            if hold.mended:
+                get_run_logger().warning(hold.mended)
             parameters = own_parameters(request.overrides, Path(folder))
             return _run(request, root, parameters, name, hold)
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.processes import disk
+from tasks.processes import disk, torn
 from tasks.processes.tether import GRACE, exit_on, given_command, tethered
 
 _FILE = Path(".dvc", "tmp", "holder.json")
@@ -71,11 +71,13 @@ class Hold:
         lock: descriptor of the lock, for the processes that must have ended before it falls.
         environment: of the stages that it runs.
         died: the holder before, if it was killed.
+        mended: a line for the user about a file that a kill has left torn.
     """
 
     lock: int
     environment: dict[str, str]
     died: Holder | None
+    mended: str | None
 
 
 def _read(lock: int) -> Holder | None:
@@ -194,7 +196,7 @@ def held(
         own = Holder(name, os.getpid(), since, flow_run, secrets.token_hex(8))
         _write(lock, json.dumps(asdict(own)))
         try:
-            yield Hold(lock, {_MINE: own.key}, died)
+            yield Hold(lock, {_MINE: own.key}, died, torn.mend(root))
         finally:
             _write(lock, "")
 
@@ -223,9 +225,12 @@ def main() -> int:
         with (
             disk.telling(),
             held(Path.cwd(), " ".join(command)) as hold,
-            tethered(command, env=os.environ | hold.environment, keep=[hold.lock]) as running,
         ):
-            return running.wait()
+            if hold.mended:
+                print(hold.mended, file=sys.stderr)
+            environment = os.environ | hold.environment
+            with tethered(command, env=environment, keep=[hold.lock]) as running:
+                return running.wait()
     except HeldError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

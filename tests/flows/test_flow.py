@@ -268,6 +268,38 @@ def test_a_second_machine_gets_everything_from_the_remote_without_computing(
 # --- failures -------------------------------------------------------------------------------------
 
 
+def test_a_lock_of_another_machine_hides_nothing_that_was_computed_here(diamond: Flows) -> None:
+    """One who commits it has it after a pull: its outputs are in no cache of this machine."""
+    assert set(diamond.run().stages.values()) == {"Completed"}
+    root = diamond.workspace.root
+    lock = diamond.workspace.lock
+    for entry in lock["stages"].values():
+        entry["outs"][0]["md5"] = "0" * 32
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    for name in DIAMOND:
+        (root / f"{name}.txt").unlink()
+    assert diamond.run().stages == dict.fromkeys(DIAMOND, "Cached")
+    assert UP_TO_DATE in succeeded(diamond.workspace.dvc("status")).output
+
+
+def test_files_of_dvc_that_a_kill_has_torn_stop_no_run(diamond: Flows) -> None:
+    assert set(diamond.run().stages.values()) == {"Completed"}
+    root = diamond.workspace.root
+    torn = (root / "dvc.lock").read_text()[:-20]
+    (root / "dvc.lock").write_text(torn)
+    (root / ".dvc/tmp/rwlock").write_text('{"write": {"/')
+    assert diamond.workspace.dvc("status").status != 0
+    run = diamond.run()
+    assert run.stages == dict.fromkeys(DIAMOND, "Cached")
+    (line,) = [line for line in run.lines if "torn" in line]
+    assert (
+        line
+        == "dvc.lock was torn by a kill and lies in .dvc/tmp/dvc.lock.torn now; going on without"
+    )
+    assert (root / ".dvc/tmp/dvc.lock.torn").read_text() == torn
+    assert UP_TO_DATE in succeeded(diamond.workspace.dvc("status")).output
+
+
 def test_a_failure_skips_what_needs_it_lets_the_rest_finish_and_costs_nothing_later(
     tmp_path: Path, prefect_api: str
 ) -> None:

@@ -6,7 +6,7 @@ IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Set, as images of containers often have it, every process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install repro flow download paper paper-dry test lint types rooms clean
+.PHONY: install repro flow download paper paper-dry test test-all lint types rooms clean
 
 install: $(INSTALLED)
 
@@ -37,9 +37,14 @@ paper-dry: install
 	@$(IN_VENV) python -m flows.paper "$(DATASET)" --dry
 
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
+	--numprocesses=logical --dist=loadfile --no-loadscope-reorder
+
 test: lint types
-	OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
-		--numprocesses=logical --dist=loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not system"
+
+test-all: test
+	$(PYTEST) -m system
 
 lint: install
 	$(BIN)/ruff check .

@@ -16,13 +16,20 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-# Folders of tests that take long, those of one process first.
-LONG = ("pipeline", "cluster", "deployment", "flows")
+# Folders and fixtures of tests that start clusters, servers or whole pipelines; the folders that
+# take longest come first.
+FOLDERS = ("pipeline", "cluster", "deployment", "flows")
+FIXTURES = {"ray_cluster", "prefect_api"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no process is left alone with it at the end."""
-    order = {folder: index for index, folder in enumerate(LONG)}
+    order = {folder: index for index, folder in enumerate(FOLDERS)}
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if item.path.parent.name in order or FIXTURES.intersection(fixtures):
+            item.add_marker("system")
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
 

@@ -28,30 +28,33 @@ class _Normalise(nn.Module):
         return (x - self.mean) / self.std
 
 
-def _conv_bn(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def _conv_bn(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
     )
 
 
 class _ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.down = _conv_bn(inputs, outputs, stride=2)
+        self.first = _conv_bn(inputs, outputs)
         self.residual = _conv_bn(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.down(x))
+        x = torch.relu(self.first(x))
         return torch.relu(x + self.residual(x))
 
 
 def _small(classes: int) -> nn.Module:
-    """Residual CNN of widths 16-32-64 for 32 px images: minutes on two CPU cores."""
+    """Residual CNN of widths 32 and 64 for 32 px images: a minute on two CPU cores.
+
+    It begins by taking squares of four pixels for one of twelve channels, which saves the layers
+    on which a CPU is slowest: few channels at full size, and convolutions of stride 2.
+    """
     return nn.Sequential(
-        _conv_bn(3, 16),
-        nn.ReLU(),
-        _ResidualBlock(16, 32),
+        nn.PixelUnshuffle(2),
+        _ResidualBlock(12, 32),
+        nn.MaxPool2d(2),
         _ResidualBlock(32, 64),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
@@ -108,7 +111,7 @@ def build(spec: ModelSpec) -> nn.Module:
 def pooling(model: nn.Module) -> nn.Module:
     """The global average pooling of a network of `build`, folded or not.
 
-    What goes into it are the last feature maps: those of the last residual block, an eighth of the
+    What goes into it are the last feature maps: those of the last residual block, a quarter of the
     image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd; a
     16th with `vgg`.
     """

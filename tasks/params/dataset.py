@@ -78,6 +78,15 @@ class Dataset(Section):
         return self
 
     @model_validator(mode="after")
+    def _squares_fit(self) -> Self:
+        if self.training.architecture == "small" and self.image_size % 2:
+            raise MisfitError(
+                f"image_size: {self.image_size} is not allowed for architecture 'small', which "
+                "begins with squares of 2 × 2 pixels; give an even number, or architecture resnet18"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _weights_fit(self) -> Self:
         weights, architecture = self.training.weights, self.training.architecture
         if weights != "imagenet":

@@ -297,8 +297,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("dataset.shapes.format", "zip", "'zip'", "'shapes', 'parquet'"),
     ("dataset.shapes.image_size", 4, "4", "greater than or equal to 8"),
     ("dataset.shapes.resize", 40, "40", "shapes are drawn, give null"),
+    ("dataset.shapes.image_size", 33, "33", "an even number, or architecture resnet18"),
     ("dataset.cifar10.resize", 24, "for an image_size of 32", "no less than that"),
-    ("dataset.my_folder.resize", 40, "40 is not allowed for augment 'none'", "augment crop_flip"),
     (f"{TRAINING}.learning_rate_factor", 0, "0", "greater than 0"),
     ("dataset.shapes.images.train", 0, "0", "number of images, a share between 0 and 1, or null"),
     ("dataset.shapes.images.train", True, "True", "number of images, a share between 0 and 1"),
@@ -354,6 +354,13 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
     said = message.split(": ", 1)[1]
     assert shown in said
     assert allowed in said
+
+
+def test_larger_training_images_are_for_crops(path: Path) -> None:
+    larger = ("dataset.my_folder.resize", 80)
+    load_changed(path, larger)
+    with pytest.raises(UserError, match=r"my_folder\.resize: 80 .* augment 'none', .* crop_flip"):
+        load_changed(path, larger, ("dataset.my_folder.training.augment", "none"))
 
 
 def test_an_l2_radius_is_held_against_the_side_at_which_it_is_given(path: Path) -> None:

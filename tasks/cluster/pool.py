@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import atcore
 import tasks
 from atcore.base.errors import UserError
-from tasks.cluster.local import LocalCluster
+from tasks.cluster.local import WORKER_ENVIRONMENT, LocalCluster
 from tasks.cluster.watch import watched
 from tasks.console.command import LostMachineError
 from tasks.console.progress import track
@@ -30,9 +30,6 @@ from tasks.processes.addresses import probe
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
-# tenfold where cores are shared, no spinning at all by a half where they are not.
-_WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 # Enough that no CPU waits for the driver, few enough to hold all inputs in memory.
 _QUEUED_PER_CPU = 3
 # For how long a part of the cluster may be silent. The client's own node does not come back; a head
@@ -109,7 +106,7 @@ def _connected(address: str) -> Iterator[None]:
     _require_reachable(address)
     runtime = {
         "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
-        "env_vars": _WORKER_ENVIRONMENT,
+        "env_vars": WORKER_ENVIRONMENT,
     }
     try:
         # Workers give results and errors back as values; what they print stays in Ray's logs.

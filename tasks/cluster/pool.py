@@ -213,6 +213,16 @@ def users_mistakes() -> Iterator[None]:
         raise
 
 
+def call(function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)` on a worker.
+
+    Raises:
+        UserError: the function raised it.
+    """
+    with users_mistakes():
+        return ray.get(ray.remote(num_cpus=1)(function).remote(*arguments))
+
+
 def spread(
     function: Callable[..., Result],
     items: Iterable[Item],

@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import struct
@@ -18,7 +19,7 @@ from importlib import import_module
 from ray._private.runtime_env.context import RuntimeEnvContext
 from ray._private.utils import update_envs
 
-# What takes workers longest to import.
+# What takes workers longest to import, that which all of them need first.
 _MODULES = (
     "ray._private.workers.default_worker",
     "pyarrow.parquet",
@@ -53,8 +54,13 @@ def _forked(listener: socket.socket) -> tuple[dict[str, str], list[str]]:
     """Serve for ever; what returns is a child, with its environment and arguments."""
     # They are waited for by the system.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    modules = list(_MODULES)
     while True:
+        # Who comes meanwhile may not need what is still missing.
+        while modules and not select.select([listener], [], [], 0)[0]:
+            import_module(modules.pop(0))
         connection, _ = listener.accept()
+        gc.freeze()
         with connection:
             if _is_ours(connection) and os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -62,9 +68,6 @@ def _forked(listener: socket.socket) -> tuple[dict[str, str], list[str]]:
 
 
 def main(descriptor: str) -> None:
-    for module in _MODULES:
-        import_module(module)
-    gc.freeze()
     with socket.socket(fileno=int(descriptor)) as listener:
         environment, (context, program, *arguments) = _forked(listener)
     os.environ.clear()

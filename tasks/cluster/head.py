@@ -10,6 +10,7 @@ within 15 s where it listens.
 """
 
 import os
+import secrets
 import select
 import socket
 import subprocess
@@ -50,7 +51,7 @@ class _Head(Node):  # type: ignore[misc]
 
 def _fork_server() -> subprocess.Popen[bytes]:
     """Start it, and name its socket to all that this process starts from now on."""
-    os.environ["ATCNN_FORK_SERVER"] = name = f"atcnn-fork-server-{os.getpid()}"
+    os.environ["ATCNN_FORK_SERVER"] = name = f"atcnn-{secrets.token_hex(8)}"
     # What is read of a worker's environment when torch (as Ray has it for one CPU) and Ray are
     # imported: the worker belongs to the job of its first task, and ends with this process.
     threads = {"OMP_NUM_THREADS": "1"}

@@ -23,6 +23,8 @@ _PATIENCE = {
     "RAY_agent_register_timeout_ms": "600000",
     "RAY_worker_register_timeout_seconds": "600",
 }
+# Workers that Ray starts before it knows whose code they will run serve nobody.
+_NO_SPARE = {"RAY_prestart_worker_first_driver": "0"}
 
 
 def too_slow(written: str) -> bool:
@@ -90,7 +92,7 @@ class LocalCluster:
             service(
                 "Ray",
                 [sys.executable, "-P", str(_HEAD), str(port), str(free_port())],
-                env=others | _PATIENCE | WORKER_ENVIRONMENT | environment,
+                env=others | _PATIENCE | _NO_SPARE | WORKER_ENVIRONMENT | environment,
                 ready=lambda written: "The node is up." in written,
                 again=too_slow,
                 say=self._say,

@@ -30,6 +30,7 @@ from tasks.console.command import LostMachineError
 from tasks.console.progress import track
 from tasks.processes import disk
 from tasks.processes.addresses import answers, probe
+from tasks.processes.patience import on_stderr
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -98,7 +99,8 @@ def _begin_again(environment: Mapping[str, str], address: str) -> NoReturn:
     orphaned = kept.is_of_dvc() and kept.dvc() is None
     if tried == _TRIES or orphaned:
         _end(address)
-    print(f"the Ray cluster at {address} was lost; beginning again with another one", flush=True)
+    sys.stdout.flush()
+    on_stderr(f"the Ray cluster at {address} was lost; beginning again with another one")
     again = {**environment, _TRY: str(tried + 1)}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], again)
 

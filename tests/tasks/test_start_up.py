@@ -1,4 +1,4 @@
-"""Stages that only hand out work start without torch, whose import takes longer than theirs."""
+"""Stages hand out work and run without torch, whose import takes longer than all of theirs."""
 
 import subprocess
 import sys

@@ -227,7 +227,7 @@ def test_a_stage_whose_own_cluster_is_lost_says_so_and_begins_again_on_another_o
         finished = succeeded(running.wait())
     first, second = re.findall("at work (.*)\n", finished.output)
     assert first != second
-    assert len(re.findall(LOST, finished.output)) == 1
+    assert len(re.findall(LOST, finished.errors)) == 1
     wait_for_end(bare)
 
 

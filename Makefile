@@ -19,7 +19,7 @@ $(INSTALLED): requirements.lock
 
 repro: install
 	@$(BIN)/python -m tasks.params
-	@$(IN_VENV) python -m tasks.processes.holder python -m tasks.cluster.local dvc repro
+	@$(IN_VENV) python -m tasks.processes.holder dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
 flow: install

@@ -326,7 +326,7 @@ def measure(folder: Path) -> Costs:
 
 def check(folder: Path, costs: Costs, rounds: int) -> None:
     """Predicted against measured times of runs that were not used to measure the costs."""
-    # A shell costs next to nothing where a stage of the project imports torch.
+    # A shell costs next to nothing where a stage of the project imports Ray.
     shell = replace(costs, start=0.0)
     for count, seconds, jobs in ((8, 10, 8), (60, 2, 8), (100, 1, 16)):
         works = {str(i): Work((), seconds) for i in range(count)}

@@ -79,9 +79,8 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def _cost(name: str) -> int:
-    # The launcher takes the cluster of RAY_ADDRESS if there is one.
-    command = [sys.executable, "-m", "tasks.cluster.local", sys.executable, "-m", "tasks.cost"]
-    ended = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "tasks.cost", name]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if not ended.returncode:
         print(table(json.loads(ended.stdout)))
     return ended.returncode

@@ -9,28 +9,16 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from atcore.attacks.norms import threat_model
-from atcore.attacks.pgd import PGD
-from atcore.attacks.threats import ThreatModel
 from atcore.base.errors import UserError
 from atcore.base.files import write_text
 from atcore.images import table
-from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
-from atcore.networks.models import weights_to_bytes
-from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
-from atcore.training.data import Split
-from atcore.training.loop import Progress, train, trained_weights
-from atcore.training.losses import CrossEntropy, Loss, Trades
-from atcore.training.run import Epoch
-from atcore.training.spec import TrainingSpec
+from atcore.training.progress import Epoch, Progress
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
@@ -38,24 +26,39 @@ from tasks.console.progress import track
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.code import deciding
 
+if TYPE_CHECKING:
+    from atcore.attacks.pgd import PGD
+    from atcore.attacks.threats import ThreatModel
+    from atcore.networks.pretrained import Pretrained
+    from atcore.training.losses import Loss
+    from atcore.training.spec import TrainingSpec
+
 # Madry et al. 2018 choose steps that together are 2.5 times as long as the radius.
 _REACH = 2.5
 # Zhang et al. 2019, algorithm 1.
 _TRADES_START = 0.001
 
 
-def _threat(attack: params.TrainingThreat, image_size: int) -> ThreatModel:
+# Torch is imported on the workers: the process that only watches them starts in a third of the time
+# without it.
+
+
+def _threat(attack: params.TrainingThreat, image_size: int) -> "ThreatModel":
     """The threat model of a method on images of a side in pixels.
 
     At equal size per pixel an L2 norm grows with the side, so that a radius which is given at
     another side is scaled to this one.
     """
+    from atcore.attacks.norms import threat_model  # noqa: PLC0415
+
     eps = attack.eps if attack.at is None else attack.eps * image_size / attack.at
     return threat_model(attack.norm, eps, **attack.given("smoothness"))
 
 
-def training_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
+def training_attack(method: params.Method, steps: int, image_size: int) -> "PGD | None":
     """The attack of a method; `steps` is the dataset's number of PGD steps."""
+    from atcore.attacks.pgd import PGD  # noqa: PLC0415
+
     attack = method.attack
     if attack is None:
         return None
@@ -71,25 +74,31 @@ def training_attack(method: params.Method, steps: int, image_size: int) -> PGD |
     return PGD(threat=threat, step_size=step_size, steps=steps, start_deviation=deviation)
 
 
-def validation_attack(method: params.Method, steps: int, image_size: int) -> PGD | None:
+def validation_attack(method: params.Method, steps: int, image_size: int) -> "PGD | None":
     """PGD in the threat model of a method, to watch its robustness while it trains."""
+    from atcore.attacks.pgd import PGD  # noqa: PLC0415
+
     if method.attack is None:
         return None
     threat = _threat(method.attack, image_size)
     return PGD(threat=threat, step_size=_REACH * threat.eps / steps, steps=steps)
 
 
-def loss(method: params.Method) -> Loss:
+def loss(method: params.Method) -> "Loss":
     """What a method minimises."""
+    from atcore.training.losses import CrossEntropy, Trades  # noqa: PLC0415
+
     if isinstance(method.loss, params.TradesLoss):
         return Trades(beta=method.loss.beta, **method.given("label_smoothing"))
     return CrossEntropy(**method.given("label_smoothing"))
 
 
-def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
+def pretrained(settings: params.Params, dataset: str) -> "Pretrained | None":
     """What every network of a dataset starts from, read here: a worker may have no internet."""
     if settings.dataset[dataset].training.weights != "imagenet":
         return None
+    from atcore.networks.pretrained import imagenet  # noqa: PLC0415
+
     try:
         return imagenet()
     except UserError as error:
@@ -98,16 +107,25 @@ def pretrained(settings: params.Params, dataset: str) -> Pretrained | None:
         ) from error
 
 
-def training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> TrainingSpec:
+def _epochs(settings: params.Params, dataset: str, method: str) -> int:
+    """Of free training a share, as each of its epochs costs as much as several."""
+    attack = settings.method[method].attack
+    replays = attack.replays if isinstance(attack, params.FreeAttack) else None
+    return math.ceil(settings.dataset[dataset].training.epochs / (replays or 1))
+
+
+def training_spec(settings: params.Params, dataset: str, method: str, seed: int) -> "TrainingSpec":
     """How a method trains on a dataset, apart from what is read from elsewhere.
 
     Missing are the weights that it starts from and the accuracy that a control stops at.
     """
+    from atcore.training.spec import TrainingSpec  # noqa: PLC0415
+
     chosen, data = settings.method[method], settings.dataset[dataset].training
     image_size = settings.dataset[dataset].image_size
     replays = chosen.attack.replays if isinstance(chosen.attack, params.FreeAttack) else None
     return TrainingSpec(
-        epochs=math.ceil(data.epochs / (replays or 1)),
+        epochs=_epochs(settings, dataset, method),
         batch_size=data.batch_size,
         learning_rate=chosen.learning_rate * data.learning_rate_factor,
         momentum=chosen.momentum,
@@ -125,30 +143,59 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
     )
 
 
+# Parameters, and the names of dataset and method, and the seed: the arguments of `training_spec`.
+How = tuple[params.Params, str, str, int]
+
+
+def _whole_spec(how: How, start: "Pretrained | None", target: float | None) -> "TrainingSpec":
+    return replace(training_spec(*how), start=start, stop_at_accuracy=target)
+
+
+def _model_spec(how: How, images: ImageTable, image_size: int, normalise: bool) -> ModelSpec:
+    """The network for these training images; `normalise` by their statistics, not ImageNet's."""
+    import torch  # noqa: PLC0415
+
+    from atcore.images.pixels import channel_statistics  # noqa: PLC0415
+    from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD  # noqa: PLC0415
+
+    settings, dataset, *_ = how
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if normalise:
+        mean, std = channel_statistics(torch.from_numpy(images.images.copy()))
+    return ModelSpec(
+        architecture=settings.dataset[dataset].training.architecture,
+        classes=images.classes,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+    )
+
+
+def _weights(checkpoint: bytes, model: ModelSpec) -> bytes:
+    from atcore.networks.models import weights_to_bytes  # noqa: PLC0415
+    from atcore.training.loop import trained_weights  # noqa: PLC0415
+
+    return weights_to_bytes(trained_weights(checkpoint, model))
+
+
 def _train_remotely(
-    spec: TrainingSpec,
+    how: How,
+    start: "Pretrained | None",
+    target: float | None,
     model: ModelSpec,
     train_images: ImageTable,
     validation_images: ImageTable,
     checkpoint: bytes | None,
 ) -> Iterator[Progress]:
+    import torch  # noqa: PLC0415
+
+    from atcore.training.data import Split  # noqa: PLC0415
+    from atcore.training.loop import train  # noqa: PLC0415
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     splits = (Split.of(train_images), Split.of(validation_images))
+    spec = _whole_spec(how, start, target)
     yield from train(spec, model, *splits, checkpoint=checkpoint, device=device)
-
-
-def _train_alone(
-    spec: TrainingSpec,
-    model: ModelSpec,
-    train_images: ImageTable,
-    validation_images: ImageTable,
-    saved: Path,
-    show: Callable[[Epoch], None],
-) -> Progress:
-    arguments = (spec, model, train_images, validation_images)
-    for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
-        show(progress.history[-1])
-    return progress
 
 
 def _curve(history: tuple[Epoch, ...]) -> str:
@@ -168,45 +215,35 @@ def _detail(epoch: Epoch) -> str:
     return f"loss {epoch.loss:.3f}, {accuracies}, {epoch.precision}"
 
 
-def _explain_end(progress: Progress, spec: TrainingSpec) -> None:
+def _explain_end(progress: Progress, keep: str | None, target: float | None) -> None:
     epoch, kept = len(progress.history), progress.kept.number
     if progress.finished == "collapse":
         print(f"collapse: robust validation accuracy fell in epoch {epoch}; kept epoch {kept}")
-    elif spec.keep == "best_robust":
+    elif keep == "best_robust":
         print(f"kept epoch {kept} of {epoch}: the highest robust validation accuracy")
-    elif progress.finished == "epochs" and spec.stop_at_accuracy is not None:
+    elif progress.finished == "epochs" and target is not None:
         reached = progress.history[-1].validation_accuracy
-        print(
-            f"never reached validation accuracy {spec.stop_at_accuracy:.3f}; ended at {reached:.3f}"
-        )
+        print(f"never reached validation accuracy {target:.3f}; ended at {reached:.3f}")
 
 
 def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
+    chosen, data = settings.method[method], settings.dataset[dataset]
     files = [paths.split(dataset, name) for name in ("train", "validation")]
     train_images, validation_images = (table.read(file) for file in files)
     start = pretrained(settings, dataset)
-    mean, std = (
-        channel_statistics(torch.from_numpy(train_images.images.copy()))
-        if start is None
-        else (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    model = ModelSpec(
-        architecture=settings.dataset[dataset].training.architecture,
-        classes=train_images.classes,
-        image_size=validation_images.images.shape[1],
-        mean=mean,
-        std=std,
-    )
-    spec = replace(training_spec(settings, dataset, method, seed), start=start)
-    reference = settings.method[method].stop_at
-    if reference is not None:
-        target = trained.validation_accuracy(dataset, reference, seed)
-        spec = replace(spec, stop_at_accuracy=target)
-    name = run_name((spec, model), [*files, *deciding("train")])
-    with pool.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
+    target = None
+    if chosen.stop_at is not None:
+        target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
+    decisive = (chosen, data.training, data.image_size, settings.training, seed, start, target)
+    name = run_name(decisive, [*files, *deciding("train")])
+    how = (settings, dataset, method, seed)
+    epochs = _epochs(settings, dataset, method)
+    with pool.connect(), track(f"train {dataset} {method} {seed}", epochs) as advance:
+        side = validation_images.images.shape[1]
+        model = pool.call(_model_spec, how, train_images, side, start is None)
         done = 0
 
         def show(epoch: Epoch) -> None:
@@ -214,30 +251,34 @@ def main(dataset: str, method: str, number: str) -> None:
             advance(epoch.number - done, _detail(epoch))
             done = epoch.number
 
-        data = (train_images, validation_images)
-        if spec.workers > 1:
-            # A second that the runs without it save.
+        splits = (train_images, validation_images)
+        if (chosen.workers or 1) > 1:
+            # Seconds that the runs without it save.
             from tasks.cluster.data_parallel import SharedRun, train_together  # noqa: PLC0415
 
             assert settings.ray.storage is not None
             run = SharedRun(settings.ray.storage, name)
-            progress = train_together(spec, model, *data, run, show)
+            spec = _whole_spec(how, start, target)
+            progress = train_together(spec, model, *splits, run, show)
             forget = run.remove
         else:
             saved = paths.CHECKPOINTS / f"{name}.pt"
-            progress = _train_alone(spec, model, *data, saved, show)
+            arguments = (how, start, target, model, *splits)
+            threads = data.training.threads
+            for progress in states(_train_remotely, *arguments, saved=saved, threads=threads):
+                show(progress.history[-1])
             forget = saved.unlink
-    _explain_end(progress, spec)
+        weights = pool.call(_weights, progress.checkpoint, model)
+    _explain_end(progress, chosen.keep, target)
     summary = {
         "method": method,
         "finished": progress.finished,
         "epochs": progress.kept.number,
-        "target_accuracy": spec.stop_at_accuracy,
+        "target_accuracy": target,
         "validation_accuracy": progress.kept.validation_accuracy,
         "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
         "precision": progress.kept.precision,
     }
-    weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     write_text(paths.curve(dataset, method, seed), _curve(progress.history))
     write_text(paths.training(dataset, method, seed), json.dumps(summary, indent=2) + "\n")
     trained.write(dataset, method, seed, model, weights)

@@ -7,7 +7,6 @@ run that was never interrupted.
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -15,30 +14,12 @@ from torch import nn
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
 from atcore.training.data import Split
-from atcore.training.run import Epoch, Training, kept_epoch
+from atcore.training.progress import Epoch, Progress
+from atcore.training.run import Training, kept_epoch
 from atcore.training.spec import TrainingSpec
 
 # A fall of the robust validation accuracy below this share of its best is a collapse.
 _COLLAPSE = 0.5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The state after an epoch, enough to go on from or to end with.
-
-    Attributes:
-        history: all epochs so far.
-        checkpoint: bytes that `train(..., checkpoint=...)` resumes from.
-        finished: `epochs`, `accuracy` (stopped at the wanted accuracy) or `collapse` when this is
-            the end, None while training goes on. After a collapse the checkpoint holds the last
-            good epoch's weights.
-        kept: the epoch whose weights `trained_weights(checkpoint, ...)` gives.
-    """
-
-    history: tuple[Epoch, ...]
-    checkpoint: bytes
-    finished: str | None
-    kept: Epoch
 
 
 def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:

@@ -16,7 +16,6 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,6 +32,7 @@ from atcore.networks.precision import resolved
 from atcore.networks.schedules import SCHEDULES
 from atcore.training.data import Part, Split
 from atcore.training.losses import Network
+from atcore.training.progress import Epoch
 from atcore.training.spec import TrainingSpec
 from atcore.training.workers import Workers
 
@@ -43,27 +43,6 @@ _VALIDATION_BATCH = 500
 
 class TrainingDivergedError(UserError):
     """The loss became NaN or infinite; the checkpoint of the epoch before is good."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    Attributes:
-        number: 1 for the first epoch.
-        loss, accuracy: means over the training images; the accuracy is that on attacked images
-            where there is an attack.
-        validation_accuracy: on clean validation images.
-        validation_robust_accuracy: under the validation attack; None without one.
-        precision: `bf16` or `fp32`, of its passes.
-    """
-
-    number: int
-    loss: float
-    accuracy: float
-    validation_accuracy: float
-    validation_robust_accuracy: float | None
-    precision: str
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ from atcore.base.errors import UserError
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.training.data import Split
-from atcore.training.loop import Progress, train
-from atcore.training.run import Epoch
+from atcore.training.loop import train
+from atcore.training.progress import Epoch, Progress
 from atcore.training.spec import TrainingSpec
 from tasks.cluster import pool
 

@@ -10,8 +10,12 @@ within 15 s where it listens.
 """
 
 import os
+import secrets
 import select
+import socket
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from ray._private.node import Node
@@ -29,6 +33,9 @@ _OF_THE_AGENT = (
     METRICS_EXPORT_PORT_NAME,
 )
 _NOWHERE = -1
+_NO_JOB = "ffffffff"
+_FORK_SERVER = Path(__file__).with_name("fork_server.py")
+_FORK_WORKER = Path(__file__).with_name("fork_worker.py")
 
 
 class _Head(Node):  # type: ignore[misc]
@@ -42,7 +49,26 @@ class _Head(Node):  # type: ignore[misc]
         super().start_raylet(*arguments, **options)
 
 
+def _fork_server() -> subprocess.Popen[bytes]:
+    """Start it, and name its socket to all that this process starts from now on."""
+    os.environ["ATCNN_FORK_SERVER"] = name = f"atcnn-{secrets.token_hex(8)}"
+    # What is read of a worker's environment when torch (as Ray has it for one CPU) and Ray are
+    # imported: the worker belongs to the job of its first task, and ends with this process.
+    threads = {"OMP_NUM_THREADS": "1"}
+    of_ray = {"RAY_JOB_ID": _NO_JOB, "RAY_RAYLET_PID": str(os.getpid())}
+    with socket.socket(socket.AF_UNIX) as listener:
+        # An abstract address, not a file, which would be left behind.
+        listener.bind(f"\0{name}")
+        listener.listen()
+        return subprocess.Popen(
+            [sys.executable, "-P", str(_FORK_SERVER), str(listener.fileno())],
+            env=threads | os.environ | of_ray,
+            pass_fds=[listener.fileno()],
+        )
+
+
 def main(port: str, agent_port: str) -> str:
+    server = _fork_server()
     parameters = RayParams(
         node_ip_address="127.0.0.1",
         gcs_server_port=int(port),
@@ -50,14 +76,12 @@ def main(port: str, agent_port: str) -> str:
         dashboard_agent_listen_port=0,
         include_log_monitor=False,
         no_monitor=True,
+        setup_worker_path=str(_FORK_WORKER),
     )
     node = _Head(parameters, head=True)
     print("The node is up.", flush=True)
-    parts = {
-        os.pidfd_open(started.process.pid): started.process
-        for processes in node.all_processes.values()
-        for started in processes
-    }
+    started = [each.process for group in node.all_processes.values() for each in group]
+    parts = {os.pidfd_open(process.pid): process for process in (server, *started)}
     select.select(list(parts), [], [])
     for process in parts.values():
         process.kill()

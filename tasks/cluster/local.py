@@ -1,12 +1,7 @@
-"""A Ray cluster on this machine for many stages, which each would take seconds to start their own.
-
-`python -m tasks.cluster.local COMMAND ...` starts one, runs the command with `RAY_ADDRESS` set, and
-stops that cluster and no other. A command that fails because its cluster was lost runs again.
-"""
+"""A Ray cluster on this machine, which many stages may share."""
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,16 +12,19 @@ from threading import Event, Lock
 from tasks.processes import disk
 from tasks.processes.addresses import answers, free_port
 from tasks.processes.patience import on_stderr
-from tasks.processes.service import NotStartedError, service
-from tasks.processes.tether import exit_on, given_command, tethered
+from tasks.processes.service import service
 
 _HEAD = Path(__file__).with_name("head.py")
-_TRIES = 3
+# How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
+# tenfold where cores are shared, no spinning at all by a half where they are not.
+WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 # Ray's own limits are those of a machine that does nothing else.
 _PATIENCE = {
     "RAY_agent_register_timeout_ms": "600000",
     "RAY_worker_register_timeout_seconds": "600",
 }
+# Workers that Ray starts before it knows whose code they will run serve nobody.
+_NO_SPARE = {"RAY_prestart_worker_first_driver": "0"}
 
 
 def too_slow(written: str) -> bool:
@@ -94,7 +92,7 @@ class LocalCluster:
             service(
                 "Ray",
                 [sys.executable, "-P", str(_HEAD), str(port), str(free_port())],
-                env=others | _PATIENCE | environment,
+                env=others | _PATIENCE | _NO_SPARE | WORKER_ENVIRONMENT | environment,
                 ready=lambda written: "The node is up." in written,
                 again=too_slow,
                 say=self._say,
@@ -102,26 +100,3 @@ class LocalCluster:
             )
         )
         self._environment = environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-
-
-def main() -> int:
-    command = given_command("python -m tasks.cluster.local COMMAND [ARGUMENT ...]")
-    if os.environ.get("RAY_ADDRESS"):
-        return subprocess.call(command)
-    exit_on(signal.SIGTERM)
-    with disk.telling(), LocalCluster() as cluster:
-        for _ in range(_TRIES):
-            try:
-                environment = os.environ | cluster.environment()
-            except NotStartedError as error:
-                print(f"error: {error}", file=sys.stderr)
-                return os.EX_TEMPFAIL
-            with tethered(command, env=environment) as running:
-                status = running.wait()
-            if status == 0 or not cluster.lost:
-                break
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

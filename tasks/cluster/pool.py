@@ -1,15 +1,18 @@
 """The one place that connects to Ray.
 
-`RAY_ADDRESS` names the cluster to use; without it every stage starts a local one for itself.
+`RAY_ADDRESS` names the cluster to use. Without it the stages of one DVC process share a local one,
+and a command that is run by hand starts its own.
 """
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import ray
 from ray._private import ray_constants
@@ -20,25 +23,26 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import atcore
 import tasks
 from atcore.base.errors import UserError
-from tasks.cluster.local import LocalCluster
+from tasks.cluster import kept
+from tasks.cluster.local import WORKER_ENVIRONMENT, LocalCluster
 from tasks.cluster.watch import watched
 from tasks.console.command import LostMachineError
 from tasks.console.progress import track
 from tasks.processes import disk
-from tasks.processes.addresses import probe
+from tasks.processes.addresses import answers, probe
+from tasks.processes.patience import on_stderr
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
-# tenfold where cores are shared, no spinning at all by a half where they are not.
-_WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 # Enough that no CPU waits for the driver, few enough to hold all inputs in memory.
 _QUEUED_PER_CPU = 3
 # For how long a part of the cluster may be silent. The client's own node does not come back; a head
 # may, and Ray's client waits for it, but for 60 s and not longer.
 _NODE_SECONDS = 2
 _HEAD_SECONDS = 50
+# Of a process: how often it has begun, and the most that it does so.
+_TRY, _TRIES = "ATCNN_TRY", 3
 # Quiet defaults for every process of ours; a user's own settings win.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -80,12 +84,36 @@ def environment(changes: Mapping[str, str]) -> Iterator[None]:
         _read_environment()
 
 
+def _end(address: str) -> NoReturn:
+    print(
+        f"error: the Ray cluster of this run was lost: nothing answers at {address}",
+        file=sys.stderr,
+        flush=True,
+    )
+    # Not an exception: this may be called in a thread.
+    os._exit(os.EX_TEMPFAIL)
+
+
+def _begin_again(environment: Mapping[str, str], address: str) -> NoReturn:
+    tried = int(environment.get(_TRY, "1"))
+    orphaned = kept.is_of_dvc() and kept.dvc() is None
+    if tried == _TRIES or orphaned:
+        _end(address)
+    sys.stdout.flush()
+    on_stderr(f"the Ray cluster at {address} was lost; beginning again with another one")
+    again = {**environment, _TRY: str(tried + 1)}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], again)
+
+
 @contextmanager
 def connect() -> Iterator[None]:
-    """Connect to the cluster of `RAY_ADDRESS`, or to a new local one, for the time of the block.
+    """Connect to the cluster of `RAY_ADDRESS`, or to a local one, for the time of the block.
 
     Workers receive the project's code from here, so that a node needs neither the workspace nor
     an installation of the project.
+
+    If the cluster is lost, this process ends with the status EX_TEMPFAIL, or begins again where the
+    cluster was a local one. It leaves what a kill leaves.
 
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
@@ -96,20 +124,22 @@ def connect() -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     disk.require_room_for_ray()
+    lost: Callable[[str], NoReturn] = _end
     with ExitStack() as stack:
         if not os.environ.get("RAY_ADDRESS"):
-            own = stack.enter_context(LocalCluster())
-            stack.enter_context(environment(own.environment()))
-        stack.enter_context(_connected(os.environ["RAY_ADDRESS"]))
+            lost = partial(_begin_again, dict(os.environ))
+            own = kept.environment() or stack.enter_context(LocalCluster()).environment()
+            stack.enter_context(environment(own))
+        stack.enter_context(_connected(os.environ["RAY_ADDRESS"], lost))
         yield
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[None]:
+def _connected(address: str, lost: Callable[[str], NoReturn]) -> Iterator[None]:
     _require_reachable(address)
     runtime = {
         "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
-        "env_vars": _WORKER_ENVIRONMENT,
+        "env_vars": WORKER_ENVIRONMENT,
     }
     try:
         # Workers give results and errors back as values; what they print stays in Ray's logs.
@@ -119,7 +149,7 @@ def _connected(address: str) -> Iterator[None]:
             f"RAY_ADDRESS: the cluster at {address} refused the connection; "
             "check RAY_AUTH_MODE and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
-    with watched({_own_node(): _NODE_SECONDS, address: _HEAD_SECONDS}):
+    with watched({_own_node(): _NODE_SECONDS, address: _HEAD_SECONDS}, lost):
         try:
             yield
         except RayTaskError:
@@ -129,6 +159,8 @@ def _connected(address: str) -> Iterator[None]:
         except RayError as error:
             if disk.is_full(error):
                 raise
+            if not answers(address):
+                lost(address)
             reason = " ".join(str(error).split())
             name = type(error).__name__
             raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
@@ -181,6 +213,16 @@ def users_mistakes() -> Iterator[None]:
         if isinstance(error.cause, UserError) or disk.is_full(error.cause):
             raise error.cause from None
         raise
+
+
+def call(function: Callable[..., Result], *arguments: Any) -> Result:
+    """`function(*arguments)` on a worker.
+
+    Raises:
+        UserError: the function raised it.
+    """
+    with users_mistakes():
+        return ray.get(ray.remote(num_cpus=1)(function).remote(*arguments))
 
 
 def spread(

@@ -6,11 +6,11 @@ everything the result depends on.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import ray
-import torch
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from atcore.base.files import write_bytes
@@ -32,7 +32,7 @@ S = TypeVar("S", bound=State)
 
 def run_name(settings: object, files: Iterable[Path]) -> str:
     """A hash of everything that decides the result: parameters, data and code, and torch itself."""
-    key = hashlib.sha256(repr((settings, torch.__version__)).encode())
+    key = hashlib.sha256(repr((settings, version("torch"))).encode())
     for file in files:
         with file.open("rb") as stream:
             key.update(hashlib.file_digest(stream, "sha256").digest())

@@ -1,6 +1,8 @@
-"""TCP addresses."""
+"""Addresses of programs on this machine and others."""
 
+import os
 import socket
+import struct
 
 _SECONDS = 5
 
@@ -32,3 +34,12 @@ def answers(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """Whether a program of this user is at the other end of a connection within this machine."""
+    credentials = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
+    _, user, _ = struct.unpack("3i", credentials)
+    return bool(user == os.getuid())

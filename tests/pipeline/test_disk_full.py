@@ -91,13 +91,12 @@ def rays_disk() -> Iterator[SmallDisk]:
         yield disk
 
 
-@pytest.mark.parametrize("launcher", [(), ("python", "-m", "tasks.cluster.local")], ids=len)
 def test_a_cluster_whose_folder_is_full_is_not_started(
-    bare: Workspace, rays_disk: SmallDisk, launcher: tuple[str, ...]
+    bare: Workspace, rays_disk: SmallDisk
 ) -> None:
     rays_disk.fill()
-    command = (*launcher, *stage_command("prepare", "shapes"))
-    finished = bare.run(*command, env={**NO_CLUSTER, "RAY_TMPDIR": str(rays_disk.folder)})
+    environment = {**NO_CLUSTER, "RAY_TMPDIR": str(rays_disk.folder)}
+    finished = bare.stage("prepare", "shapes", env=environment)
     assert the_error(finished) == LINE.format(rays_disk.folder / "ray")
     assert bare.digests(*EVERYTHING) == {}
 

@@ -1,4 +1,4 @@
-"""`python -m tasks.cluster.local COMMAND`: one cluster while the command runs, none after it."""
+"""Clusters on this machine: one for the stages of a DVC process, one for a stage by hand."""
 
 import os
 import re
@@ -8,73 +8,145 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from pipeline_workspace import (
     NO_CLUSTER,
-    Finished,
     Running,
     Workspace,
+    ray_workers,
     succeeded,
+    the_error,
     wait_until,
 )
 
-LAUNCHER = ("python", "-m", "tasks.cluster.local")
-SHOW = "echo address=$RAY_ADDRESS mode=$RAY_AUTH_MODE"
-ADDRESS = r"address=127\.0\.0\.1:\d+ mode=token\n"
+# Where the cluster is, which process the worker comes from, what that one has imported, how long
+# threads spin, and the project's code.
+SHOW = """
+import os, ray, sys
+from tasks.cluster import pool
+
+def seen():
+    imported = {"torch", "atcore"} & set(sys.modules)
+    import atcore.base.shown
+    return os.getppid(), imported, os.environ["GOMP_SPINCOUNT"], atcore.base.shown.VALUE
+
+with pool.connect():
+    print(os.environ["RAY_ADDRESS"], *ray.get(ray.remote(seen).remote()))
+"""
+SHOWN = re.compile(r"(127\.0\.0\.1:\d+) (\d+) (.*) (\d+) (\w+)")
+# A program that has seen a task return, and goes on until it is stopped.
+AT_WORK = """
+import os, ray, signal
+from tasks.cluster import pool
+with pool.connect():
+    print(ray.get(ray.remote(lambda: "at work").remote()), os.environ["RAY_ADDRESS"], flush=True)
+    signal.pause()
+"""
+BY_HAND = ("python", "program.py")
 
 
-def launch(workspace: Workspace, *command: str) -> Finished:
-    return workspace.run(*LAUNCHER, *command, env=NO_CLUSTER)
+def with_stages(workspace: Workspace, program: str, **stages: str) -> Workspace:
+    """With a program in program.py, and stages of these commands."""
+    (workspace.root / "program.py").write_text(program)
+    (workspace.root / "atcore/base/shown.py").write_text("VALUE = 'first'\n")
+    commands = {name: {"cmd": command} for name, command in stages.items()}
+    (workspace.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": commands}))
+    return workspace
 
 
-def test_the_launcher_names_its_cluster_stops_it_and_passes_on_the_exit_status(
-    bare: Workspace,
-) -> None:
-    finished = launch(bare, "sh", "-c", f"{SHOW}; exit 7")
-    assert finished.status == 7
-    assert re.fullmatch(ADDRESS, finished.output)
-    assert finished.complaints == []
-    assert bare.processes() == []
+def start_repro(workspace: Workspace) -> Running:
+    return workspace.start("dvc", "repro", env=NO_CLUSTER)
 
 
-def test_a_command_that_does_not_exist_ends_in_one_line_and_without_a_cluster(
-    bare: Workspace,
-) -> None:
-    finished = launch(bare, "no-such-command")
-    assert finished.status == 127
-    assert finished.errors.splitlines() == ["error: no-such-command: no such command"]
-    assert bare.processes() == []
+def wait_for_work(running: Running) -> str:
+    """The address of the cluster that it works on."""
+    work = wait_until(
+        lambda: running.ended or re.search("at work (.*)\n", running.output), "the first task"
+    )
+    assert isinstance(work, re.Match), running.errors
+    return work[1]
 
 
 def cluster_of(workspace: Workspace) -> list[psutil.Process]:
     return [p for p in workspace.processes() if "gcs_server" in p.name()]
 
 
-def wait_for_command(running: Running) -> None:
-    wait_until(lambda: re.search(ADDRESS, running.output), "the command to start")
+def wait_for_end(workspace: Workspace) -> None:
+    wait_until(lambda: not workspace.processes(), "the end of the cluster", 60)
+
+
+# --- the stages of a DVC process ------------------------------------------------------------------
+
+
+def test_the_stages_of_one_dvc_share_a_cluster_whose_workers_are_copies_of_a_process_without_code(
+    bare: Workspace,
+) -> None:
+    show = " ".join(BY_HAND)
+    wait = "until [ -e go ]; do sleep 0.1; done"
+    change = "sed -i s/first/second/ atcore/base/shown.py"
+    with_stages(bare, SHOW, first=show, second=f"{wait}; {change} && {show}")
+    with start_repro(bare) as running:
+        first = wait_until(lambda: running.ended or SHOWN.search(running.output), "the first stage")
+        assert isinstance(first, re.Match), running.errors
+        maps = Path("/proc", first[2], "maps")
+        # The next copy is made when its import has ended.
+        wait_until(lambda: "libtorch" in maps.read_text(), "the import of torch")
+        (bare.root / "go").touch()
+        finished = succeeded(running.wait())
+    _, second = SHOWN.finditer(finished.output)
+    assert second.groups()[:2] == first.groups()[:2]
+    assert "atcore" not in first[3]
+    assert first.groups()[3:] == ("10000", "first")
+    assert second.groups()[2:] == ("{'torch'}", "10000", "second")
+    assert finished.complaints == []
+    wait_for_end(bare)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_launcher_that_ends_takes_its_cluster_and_command_with_it_and_leaves_no_file(
+def test_a_dvc_that_ends_takes_its_cluster_with_it_and_not_that_of_another_one(
     bare: Workspace, number: signal.Signals, tmp_path: Path
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    # Ray keeps its logs.
-    environment = NO_CLUSTER | {"TMPDIR": str(temporary), "RAY_TMPDIR": "/tmp"}
-    with bare.start(*LAUNCHER, "sh", "-c", f"{SHOW}; exec sleep 600", env=environment) as running:
-        wait_for_command(running)
-        assert cluster_of(bare)
+    other = with_stages(bare, AT_WORK, only=" ".join(BY_HAND)).copy(tmp_path / "other")
+    with start_repro(bare) as running, start_repro(other) as another:
+        assert wait_for_work(running) != wait_for_work(another)
         running.send(number)
-        assert running.wait(30).status != 0
-    wait_until(lambda: not bare.processes(), "the end of the cluster", 20)
-    assert list(temporary.iterdir()) == []
+        wait_for_end(bare)
+        assert cluster_of(other)
+        assert not another.ended
+        another.send(signal.SIGKILL)
+        wait_for_end(other)
 
 
 def test_a_cluster_that_is_there_already_is_used(bare: Workspace, ray_cluster: None) -> None:  # noqa: ARG001
-    with bare.start(*LAUNCHER, "sh", "-c", SHOW) as running:
-        finished = running.wait()
-        assert finished.output == f"address={os.environ['RAY_ADDRESS']} mode=token\n"
-        assert cluster_of(bare) == []
+    finished = succeeded(with_stages(bare, SHOW, only=" ".join(BY_HAND)).repro())
+    assert [address for address, *_ in SHOWN.findall(finished.output)] == [
+        os.environ["RAY_ADDRESS"]
+    ]
+    assert bare.processes() == []
+
+
+# A task that would not end by itself.
+BUSY = """
+import ray, time
+from tasks.cluster import pool
+
+def busy_for_ever():
+    while True:
+        time.sleep(1)
+
+with pool.connect():
+    ray.get(ray.remote(busy_for_ever).remote())
+"""
+
+
+def test_a_stage_that_is_killed_leaves_no_work_on_the_cluster_that_it_shares(
+    bare: Workspace,
+    ray_cluster: None,  # noqa: ARG001
+) -> None:
+    with bare.start("python", "-c", BUSY) as running:
+        wait_until(lambda: running.ended or ray_workers("busy_for_ever"), "the task")
+        running.kill()
+    wait_until(lambda: not ray_workers("busy_for_ever"), "the end of the task")
 
 
 def listening(workspace: Workspace) -> set[str]:
@@ -90,37 +162,11 @@ def listening(workspace: Workspace) -> set[str]:
     return found
 
 
-# A program that has seen a task return, and goes on until it is stopped.
-AT_WORK = """
-import ray, signal
-from tasks.cluster import pool
-with pool.connect():
-    print(ray.get(ray.remote(lambda: "at work").remote()), flush=True)
-    signal.pause()
-"""
-
-
-def wait_for_work(running: Running) -> None:
-    wait_until(lambda: running.ended or running.output.endswith("at work\n"), "the first task")
-    assert not running.ended, running.errors
-
-
 def test_a_local_cluster_cannot_be_reached_from_other_machines(bare: Workspace) -> None:
     with bare.start("python", "-c", AT_WORK, env=NO_CLUSTER) as running:
         wait_for_work(running)
         # The second is the first, as a socket for both families has it.
         assert listening(bare) == {"127.0.0.1", "::ffff:127.0.0.1"}
-
-
-LOST = re.compile(
-    r"error: the Ray cluster of this run was lost: nothing answers at 127\.0\.0\.1:\d+"
-)
-
-
-def kill(workspace: Workspace, part: str) -> None:
-    """SIGKILL of one process of its Ray node."""
-    (found,) = (process for process in workspace.processes() if process.name() == part)
-    found.kill()
 
 
 # Makes Ray's agents, which import much, wait until somebody writes to the pipe.
@@ -137,45 +183,60 @@ def test_a_cluster_does_not_wait_for_agents_that_are_slow_to_start(
     (tmp_path / "sitecustomize.py").write_text(GATE)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
+    program = f"""
+from tasks.cluster.local import LocalCluster
+from tasks.cluster.pool import environment
+with LocalCluster() as cluster, environment(cluster.environment()), open({str(gate)!r}, "w"):
+    {AT_WORK.replace(chr(10), chr(10) + "    ")}
+"""
     environment = NO_CLUSTER | {"GATE": str(gate), "PYTHONPATH": str(tmp_path)}
-    script = f"{SHOW}; exec 3> {gate}; exec python -c '{AT_WORK}'"
-    with bare.start(*LAUNCHER, "sh", "-c", script, env=environment) as running:
-        wait_for_command(running)
+    with bare.start("python", "-c", program, env=environment) as running:
         wait_for_work(running)
 
 
 # --- a cluster that is lost -----------------------------------------------------------------------
 
+LOST = r"the Ray cluster at 127\.0\.0\.1:\d+ was lost; beginning again with another one"
 # Waits for its end the first time, and has nothing to wait for the second time.
-ONCE = f"""{AT_WORK.replace("signal.pause()", "")}
+ONCE = (
+    AT_WORK.replace("signal.pause()", "")
+    + """
     if not os.path.exists("tried"):
         open("tried", "w").close()
         signal.pause()
-""".replace("import ray, signal", "import os, ray, signal")
+"""
+)
 
 
-@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
-def test_a_command_whose_cluster_is_lost_says_so_and_runs_again_on_another_one(
-    bare: Workspace, part: str
+def kill(workspace: Workspace, part: str) -> None:
+    """SIGKILL of one process of its Ray node."""
+    (found,) = (process for process in workspace.processes() if process.name() == part)
+    found.kill()
+
+
+@pytest.mark.parametrize(
+    ("command", "part"), [(("dvc", "repro"), "raylet"), (BY_HAND, "gcs_server")]
+)
+def test_a_stage_whose_own_cluster_is_lost_says_so_and_begins_again_on_another_one(
+    bare: Workspace, command: tuple[str, ...], part: str
 ) -> None:
-    with bare.start(*LAUNCHER, "python", "-c", ONCE, env=NO_CLUSTER) as running:
+    with_stages(bare, ONCE, only=" ".join(BY_HAND))
+    with bare.start(*command, env=NO_CLUSTER) as running:
         wait_until(lambda: running.ended or (bare.root / "tried").exists(), "the first task")
         kill(bare, part)
         finished = succeeded(running.wait())
-    assert finished.output == "at work\nat work\n"
-    lost, another = finished.complaints
-    assert LOST.fullmatch(lost)
-    assert another == "the Ray cluster on this machine was lost; starting another one"
+    first, second = re.findall("at work (.*)\n", finished.output)
+    assert first != second
+    assert len(re.findall(LOST, finished.errors)) == 1
+    wait_for_end(bare)
 
 
-def test_a_stage_whose_own_cluster_is_lost_ends_in_one_line_and_is_worth_another_try(
-    bare: Workspace,
-) -> None:
-    with bare.start("python", "-c", AT_WORK, env=NO_CLUSTER) as running:
+def test_it_does_not_begin_again_for_ever(bare: Workspace) -> None:
+    with bare.start("python", "-c", AT_WORK, env={**NO_CLUSTER, "ATCNN_TRY": "3"}) as running:
         wait_for_work(running)
         kill(bare, "gcs_server")
         finished = running.wait()
     assert finished.status == os.EX_TEMPFAIL
-    (lost,) = finished.complaints
-    assert LOST.fullmatch(lost)
-    wait_until(lambda: not bare.processes(), "the end of the cluster", 20)
+    lost = r"the Ray cluster of this run was lost: nothing answers at 127\.0\.0\.1:\d+"
+    assert re.fullmatch(lost, the_error(finished))
+    wait_for_end(bare)

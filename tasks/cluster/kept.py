@@ -1,0 +1,141 @@
+"""One Ray cluster for all stages that a DVC process runs, which each would start their own.
+
+The first stage of it starts this program, `python -m tasks.cluster.kept PROCESS SOCKET`, which has
+the cluster and ends with DVC, however that one ends. Stages ask it for their environment at a
+socket that is named after the DVC process; nothing of all this is in a file.
+"""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from tasks.cluster.local import LocalCluster
+from tasks.processes import disk
+from tasks.processes.addresses import is_ours
+from tasks.processes.patience import on_stderr
+from tasks.processes.service import NotStartedError
+
+# DVC sets it for the command of each stage.
+_STAGE = "DVC_STAGE"
+
+
+def _stage_of(process: int) -> str | None:
+    variables = Path("/proc", str(process), "environ").read_bytes().split(b"\0")
+    name = f"{_STAGE}=".encode()
+    return next((v.removeprefix(name).decode() for v in variables if v.startswith(name)), None)
+
+
+def _status(process: int) -> list[str]:
+    """Fields of proc(5)'s stat, from the third on."""
+    return Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
+
+
+def is_of_dvc() -> bool:
+    """Whether DVC has started this process as a stage."""
+    return _STAGE in os.environ
+
+
+def dvc() -> int | None:
+    """The process of DVC that runs this stage; None where there is none, or none any more.
+
+    That is its nearest ancestor that is not of the stage, in whose process group the stage is.
+    """
+    stage, process = os.environ.get(_STAGE), os.getpid()
+    if stage is None:
+        return None
+    with suppress(OSError):
+        while _stage_of(process) == stage:
+            process = int(_status(process)[1])
+        return process if os.getpgid(process) == os.getpgrp() else None
+    return None
+
+
+def _connected(process: int) -> socket.socket:
+    """A connection to the program that keeps the cluster, which is started if there is none."""
+    address = f"\0atcnn-cluster-{process}-{_status(process)[19]}"
+    with socket.socket(socket.AF_UNIX) as listener, suppress(OSError):
+        # Taken, if there is one.
+        listener.bind(address)
+        listener.listen()
+        dvc_ends = os.pidfd_open(process)
+        descriptors = (dvc_ends, listener.fileno())
+        subprocess.Popen(
+            [sys.executable, "-m", "tasks.cluster.kept", *map(str, descriptors)],
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(dvc_ends)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(address)
+    return connection
+
+
+def environment(say: Callable[[str], None] = on_stderr) -> dict[str, str] | None:
+    """What clients of the cluster need in their environment; None for a stage without DVC.
+
+    Raises:
+        NotStartedError: there was no cluster, and it did not start.
+        OSError: Ray's folder is full.
+    """
+    process = dvc()
+    if process is None:
+        return None
+    with _connected(process) as connection, connection.makefile() as answers:
+        if not is_ours(connection):
+            raise NotStartedError("another user keeps the Ray cluster of this run")
+        for line in answers:
+            kind, answer = json.loads(line)
+            if kind == "environment":
+                return answer
+            if kind == "error":
+                raise NotStartedError(answer)
+            if kind == "full":
+                raise disk.full(Path(answer))
+            say(answer)
+    raise NotStartedError("the program that keeps the Ray cluster of this run has ended")
+
+
+def _answer(cluster: LocalCluster, say: Callable[[str, Any], None]) -> None:
+    try:
+        say("environment", cluster.environment())
+    except NotStartedError as error:
+        say("error", str(error))
+    except OSError as error:
+        say("full", str(error.filename))
+
+
+def _serve(listener: socket.socket) -> None:
+    connection: socket.socket
+
+    def say(kind: str, answer: Any) -> None:
+        # Whoever has asked may have ended.
+        with suppress(OSError):
+            connection.sendall(json.dumps([kind, answer]).encode() + b"\n")
+
+    with LocalCluster(lambda line: say("line", line)) as cluster:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if is_ours(connection):
+                    _answer(cluster, say)
+
+
+def main(process: str, descriptor: str) -> None:
+    listener = socket.socket(fileno=int(descriptor))
+    Thread(target=_serve, args=(listener,), daemon=True).start()
+    select.select([int(process)], [], [])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,13 +20,12 @@ from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import ThreatModel
 from atcore.base.errors import UserError
 from atcore.base.files import write_text
-from atcore.images import table
 from atcore.images.pixels import channel_statistics
-from atcore.images.table import ImageTable
+from atcore.images.stored import StoredTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import weights_to_bytes
 from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pretrained, imagenet
-from atcore.training.data import Split
+from atcore.training.data import splits
 from atcore.training.loop import Progress, train, trained_weights
 from atcore.training.losses import CrossEntropy, Loss, Trades
 from atcore.training.run import Epoch
@@ -34,6 +33,7 @@ from atcore.training.spec import TrainingSpec
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
+from tasks.cluster.tables import SharedTable, shared
 from tasks.console.progress import track
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.code import deciding
@@ -128,24 +128,24 @@ def training_spec(settings: params.Params, dataset: str, method: str, seed: int)
 def _train_remotely(
     spec: TrainingSpec,
     model: ModelSpec,
-    train_images: ImageTable,
-    validation_images: ImageTable,
+    tables: Sequence[SharedTable],
+    gpu_share: float,
     checkpoint: bytes | None,
 ) -> Iterator[Progress]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    splits = (Split.of(train_images), Split.of(validation_images))
-    yield from train(spec, model, *splits, checkpoint=checkpoint, device=device)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    own = splits([each.open() for each in tables], device, gpu_share)
+    yield from train(spec, model, *own, checkpoint=checkpoint, device=device)
 
 
 def _train_alone(
     spec: TrainingSpec,
     model: ModelSpec,
-    train_images: ImageTable,
-    validation_images: ImageTable,
+    tables: Sequence[SharedTable],
+    gpu_share: float,
     saved: Path,
     show: Callable[[Epoch], None],
 ) -> Progress:
-    arguments = (spec, model, train_images, validation_images)
+    arguments = (spec, model, tables, gpu_share)
     for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
         show(progress.history[-1])
     return progress
@@ -185,18 +185,19 @@ def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
-    files = [paths.split(dataset, name) for name in ("train", "validation")]
-    train_images, validation_images = (table.read(file) for file in files)
+    training, validation = (
+        StoredTable(paths.split(dataset, name)) for name in ("train", "validation")
+    )
     start = pretrained(settings, dataset)
     mean, std = (
-        channel_statistics(torch.from_numpy(train_images.images.copy()))
+        channel_statistics(torch.from_numpy(part.images) for part in training.verified())
         if start is None
         else (IMAGENET_MEAN, IMAGENET_STD)
     )
     model = ModelSpec(
         architecture=settings.dataset[dataset].training.architecture,
-        classes=train_images.classes,
-        image_size=validation_images.images.shape[1],
+        classes=training.classes,
+        image_size=validation.images.shape[1],
         mean=mean,
         std=std,
     )
@@ -205,7 +206,7 @@ def main(dataset: str, method: str, number: str) -> None:
     if reference is not None:
         target = trained.validation_accuracy(dataset, reference, seed)
         spec = replace(spec, stop_at_accuracy=target)
-    name = run_name((spec, model), [*files, *deciding("train")])
+    name = run_name((spec, model, training.digest, validation.digest), deciding("train"))
     with pool.connect(), track(f"train {dataset} {method} {seed}", spec.epochs) as advance:
         done = 0
 
@@ -214,7 +215,8 @@ def main(dataset: str, method: str, number: str) -> None:
             advance(epoch.number - done, _detail(epoch))
             done = epoch.number
 
-        data = (train_images, validation_images)
+        tables = [shared(each, settings.ray.cache) for each in (training, validation)]
+        data = (tables, settings.ray.gpu_share)
         if spec.workers > 1:
             # A second that the runs without it save.
             from tasks.cluster.data_parallel import SharedRun, train_together  # noqa: PLC0415

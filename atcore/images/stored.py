@@ -55,17 +55,23 @@ def _checksum(rows: ImageTable, start: int) -> bytes:
 # --- writing --------------------------------------------------------------------------------------
 
 
+def _array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    # pa.array imports pandas, which takes a second, to ask whether the values are of its kind.
+    values = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(values)])
+
+
 def _batch(rows: ImageTable) -> pa.RecordBatch:
     shape = rows.images.shape[1:]
-    pixels = pa.array(np.ascontiguousarray(rows.images).reshape(-1))
+    pixels = _array(rows.images, pa.uint8())
     storage = pa.FixedSizeListArray.from_arrays(pixels, int(np.prod(shape)))
     columns = {
-        "id": pa.array(rows.ids, pa.int64()),
+        "id": _array(rows.ids, pa.int64()),
         "image": pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.uint8(), shape), storage),
-        "label": pa.array(rows.labels, pa.int32()),
+        "label": _array(rows.labels, pa.int32()),
     }
     if rows.texture_labels is not None:
-        columns["texture_label"] = pa.array(rows.texture_labels, pa.int32())
+        columns["texture_label"] = _array(rows.texture_labels, pa.int32())
     return pa.record_batch(columns).replace_schema_metadata({_METADATA: _metadata(rows)})
 
 
@@ -243,7 +249,10 @@ def _batches(reader: pa.ipc.RecordBatchFileReader, file: pa.Buffer, path: Path) 
         offset = pixels.buffers()[1].address - file.address if len(batch) else 0
         if not 0 <= offset <= file.size - len(pixels):
             raise UserError(f"{path}: row {start}: its pixels are compressed")
-        columns = {name: batch.column(name).to_numpy().copy() for name in _columns(reader.schema)}
+        # Its to_numpy would import pandas, which takes a second.
+        columns = {
+            name: np.from_dlpack(batch.column(name)).copy() for name in _columns(reader.schema)
+        }
         yield _Batch(columns, offset, metadata[_CHECKSUM])
         start += len(batch)
     if not reader.num_record_batches or (metadata or {}).get(_ROWS) != str(start).encode():

@@ -28,7 +28,7 @@ from atcore.attacks.threats import Linf
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
 from atcore.networks.precision import resolved
-from atcore.training.data import Split
+from atcore.training.data import Batch
 from atcore.training.run import Training
 from atcore.training.spec import TrainingSpec
 
@@ -56,12 +56,11 @@ def _spec(batch: int, steps: int, threads: int) -> TrainingSpec:
     )
 
 
-def _ours(spec: TrainingSpec, model: ModelSpec, data: Split) -> Callable[[], None]:
+def _ours(spec: TrainingSpec, model: ModelSpec, data: Batch) -> Callable[[], None]:
     training = Training(spec, model, len(data.labels), _CPU)
-    everything = torch.arange(len(data.labels))
 
     def step() -> None:
-        for part in training.parts(data, everything, step=0):
+        for part in training.parts(data, step=0):
             training.update(part, rate=0.01)
 
     return step
@@ -108,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     model = ModelSpec(options.architecture, tuple("abcdefgh"), 32, (0.5,) * 3, (0.25,) * 3)
     images = torch.randint(0, 256, (options.batch, 32, 32, 3), dtype=torch.uint8)
-    data = Split(images, torch.randint(0, 8, (options.batch,)))
+    data = Batch(images, torch.randint(0, 8, (options.batch,)))
     x = images.permute(0, 3, 1, 2).float() / 255
     spec = _spec(options.batch, options.steps, options.threads)
     flows = PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=options.steps)

@@ -1,19 +1,20 @@
 """Stage `evaluate`: one model's answers on every test image, variant and attack."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
-from atcore.images import table
-from atcore.images.table import CLEAN, ImageTable
+from atcore.images.stored import Rows, StoredTable
+from atcore.images.table import CLEAN, at_most, slices
 from tasks import params
 from tasks.cluster import pool
+from tasks.cluster.tables import SharedTable, shared
 from tasks.params import AutoAttacked, Robustness
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.trained import Trained
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 # AutoAttack's targeted loss divides by a difference of the first, third and fourth largest logit.
 _FEWEST_CLASSES = 4
 
-Job = tuple[str, float, Robustness | AutoAttacked | None, ImageTable]
+Job = tuple[str, float, Robustness | AutoAttacked | None, SharedTable, Rows]
 
 
 # Torch is imported on the workers: the process that only hands out jobs starts in a third of the
@@ -51,7 +52,7 @@ def _predict(job: Job, network: Trained, seed: int) -> Predictions:
     # One thread: tasks share the cores, and sums must not depend on how many there are.
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    variant, level, asked, shard = job
+    variant, level, asked, images, rows = job
     attack: PGD | AutoAttack | None = None
     if isinstance(asked, AutoAttacked):
         attack = AutoAttack(L2(asked.eps) if asked.norm == "l2" else Linf(asked.eps))
@@ -60,11 +61,19 @@ def _predict(job: Job, network: Trained, seed: int) -> Predictions:
     with network.named():
         model = load_folded(network.spec, network.weights, device)
     return predict(
-        model, shard, variant=variant, level=level, attack=attack, seed=seed, device=device
+        model,
+        images.rows(rows),
+        variant=variant,
+        level=level,
+        attack=attack,
+        seed=seed,
+        device=device,
     )
 
 
-def _auto_attacked(settings: params.Params, dataset: str, test: ImageTable) -> list[ImageTable]:
+def _auto_attacked(
+    settings: params.Params, dataset: str, test: StoredTable
+) -> list[NDArray[np.int64]]:
     """The first images of the test split that each entry of evaluate.auto_attack takes."""
     for number, entry in enumerate(settings.evaluate.auto_attack):
         key = f"evaluate.auto_attack.{number}"
@@ -78,29 +87,32 @@ def _auto_attacked(settings: params.Params, dataset: str, test: ImageTable) -> l
                 f"{key}.images: {entry.images} is not allowed; "
                 f"{dataset} has {len(test)} test images"
             )
-    return [
-        test.rows(np.sort(test.evenly(entry.images))) for entry in settings.evaluate.auto_attack
-    ]
+    return [np.sort(test.evenly(entry.images)) for entry in settings.evaluate.auto_attack]
 
 
 def _jobs(
-    settings: params.Params, dataset: str, test: ImageTable, auto_attacked: list[ImageTable]
+    settings: params.Params,
+    dataset: str,
+    test: StoredTable,
+    auto_attacked: list[NDArray[np.int64]],
 ) -> Iterator[Job]:
-    size = settings.evaluate.shard
-    for shard in test.shards(size):
-        yield CLEAN, 0.0, None, shard
+    size, kept = at_most(settings.evaluate.shard, test.images.shape[1]), settings.ray.cache
+    shards, images = slices(len(test), size), shared(test, kept)
+    for rows in shards:
+        yield CLEAN, 0.0, None, images, rows
     for robustness in settings.evaluate.robustness:
-        for shard in test.shards(size):
-            yield ATTACKS[robustness.norm], robustness.eps, robustness, shard
-    for entry, images in zip(settings.evaluate.auto_attack, auto_attacked, strict=True):
-        for shard in images.shards(size):
-            yield AUTO_ATTACKS[entry.norm], entry.eps, entry, shard
+        for rows in shards:
+            yield ATTACKS[robustness.norm], robustness.eps, robustness, images, rows
+    for entry, chosen in zip(settings.evaluate.auto_attack, auto_attacked, strict=True):
+        for part in slices(len(chosen), size):
+            yield AUTO_ATTACKS[entry.norm], entry.eps, entry, images, chosen[part]
     for variant, level in settings.variant_levels:
-        for shard in table.read(paths.variant_level(dataset, variant, level)).shards(size):
-            yield variant, level, None, shard
+        changed = StoredTable(paths.variant_level(dataset, variant, level))
+        for rows in slices(len(changed), size):
+            yield variant, level, None, shared(changed, kept), rows
 
 
-def _joined(parts: list[Predictions]) -> list[Predictions]:
+def _joined(parts: Iterable[Predictions]) -> list[Predictions]:
     """One item per variant and level, of the items per shard."""
     joined = []
     for (variant, level), group in groupby(parts, key=lambda part: (part.variant, part.level)):
@@ -124,22 +136,22 @@ def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
-    test = table.read(paths.split(dataset, "test"))
+    test = StoredTable(paths.split(dataset, "test"))
     network = trained.read(dataset, method, seed, test)
     auto_attacked = _auto_attacked(settings, dataset, test)
-    whole = 1 + len(settings.evaluate.robustness) + len(settings.variant_levels)
-    sizes = [*map(len, auto_attacked), *[len(test)] * whole]
     with pool.connect():
+        jobs = list(_jobs(settings, dataset, test, auto_attacked))
         parts = pool.spread(
             _predict,
-            _jobs(settings, dataset, test, auto_attacked),
+            jobs,
             network,
             settings.run.seed,
-            total=sum(math.ceil(size / settings.evaluate.shard) for size in sizes),
+            total=len(jobs),
             label=f"evaluate {dataset} {method} {seed}",
             gpu=True,
         )
-    predictions.write(_joined(parts), test.classes, paths.predictions(dataset, method, seed))
+        answers = _joined(parts)
+    predictions.write(answers, test.classes, paths.predictions(dataset, method, seed))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ Workers get encoded images and give back pixels; only this process needs the wor
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,10 @@ from atcore.base.errors import UserError
 from atcore.base.files import replacing, write_text
 from atcore.images import shapes
 from atcore.images.decode import decode_shard
-from atcore.images.table import ImageTable, write
+from atcore.images.stored import writing
+from atcore.images.table import ImageTable, at_most
 from atcore.sources import formats
-from atcore.sources.description import Description, Remembered, describe, digests
+from atcore.sources.description import Description, Remembered, describe, digests, together
 from atcore.sources.splits import Amount, Chosen, choose, require_every_class
 from tasks import params
 from tasks.cluster import pool
@@ -28,15 +27,14 @@ from tasks.params import Dataset
 from tasks.tools import account
 from tasks.workspace import paths, stage
 
-# Images of one task.
+# Images of one task, and bytes of them that are enough for one.
 _SHARD = 200
-# Pixels on the cluster at a time: a dataset need not fit into its object store.
-_WAVE_BYTES = 512 * 2**20
+_SHARD_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class _Images:
-    """The images of one split.
+class _Shard:
+    """Some images of a split, in its order.
 
     Attributes:
         names: N, how messages call an image.
@@ -50,7 +48,7 @@ class _Images:
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int32]
     sizes: NDArray[np.int32]
-    unreadable: dict[str, str]
+    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class _Recipe:
         skipped: names of raw data that are not among the images, by what they are.
     """
 
-    make: Callable[[str], _Images]
+    make: Callable[[str], Iterator[_Shard]]
     classes: tuple[str, ...]
     origin: dict[str, Any]
     come_from: Mapping[str, str]
@@ -72,6 +70,10 @@ class _Recipe:
 def centre(settings: Dataset) -> int:
     """Side in pixels that the centre square of every image is resized to."""
     return settings.resize or settings.image_size
+
+
+def _labels(ids: range) -> NDArray[np.int32]:
+    return np.array([shapes.label_of(i) for i in ids], np.int32)
 
 
 def _draw(ids: range, seed: int) -> NDArray[np.uint8]:
@@ -87,7 +89,6 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
             f"{key}.image_size: {settings.image_size} is not allowed; shapes have {shapes.SIZE}"
         )
     ids: dict[str, range] = {}
-    labels: dict[str, NDArray[np.int32]] = {}
     first = 0
     for split, amount in settings.images.model_dump().items():
         if not isinstance(amount, int):
@@ -96,20 +97,21 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
                 "shapes are generated, give a number of images"
             )
         ids[split] = range(first, first + amount)
-        labels[split] = np.array([shapes.label_of(i) for i in ids[split]], np.int32)
-        require_every_class(labels[split], shapes.CLASSES, split, f"{key}.images")
+        require_every_class(_labels(ids[split]), shapes.CLASSES, split, f"{key}.images")
         first += amount
 
-    def make(split: str) -> _Images:
-        shards = [ids[split][start : start + _SHARD] for start in range(0, len(ids[split]), _SHARD)]
+    def make(split: str) -> Iterator[_Shard]:
+        own = ids[split]
+        shards = [own[start : start + _SHARD] for start in range(0, len(own), _SHARD)]
         drawn = pool.spread(_draw, shards, seed, total=len(shards), label=f"draw {split}")
-        return _Images(
-            names=[f"image {i}" for i in ids[split]],
-            pixels=np.concatenate(drawn),
-            labels=labels[split],
-            sizes=np.full((len(ids[split]), 2), shapes.SIZE, np.int32),
-            unreadable={},
-        )
+        for shard, pixels in zip(shards, drawn, strict=True):
+            yield _Shard(
+                names=[f"image {i}" for i in shard],
+                pixels=pixels,
+                labels=_labels(shard),
+                sizes=np.full((len(shard), 2), shapes.SIZE, np.int32),
+                unreadable={},
+            )
 
     return _Recipe(
         make=make,
@@ -120,39 +122,48 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
     )
 
 
-def _decoded(source: formats.Source, chosen: Chosen, settings: Dataset, split: str) -> _Images:
+def _encoded(named: Iterable[tuple[str, bytes]], count: int) -> Iterator[list[tuple[str, bytes]]]:
+    """Cut encoded images into tasks of `count`, or fewer where they are large."""
+    shard: list[tuple[str, bytes]] = []
+    for entry in named:
+        shard.append(entry)
+        if len(shard) == count or sum(len(data) for _, data in shard) >= _SHARD_BYTES:
+            yield shard
+            shard = []
+    if shard:
+        yield shard
+
+
+def _decoded(
+    source: formats.Source, chosen: Chosen, settings: Dataset, split: str
+) -> Iterator[_Shard]:
     # Every step of training crops its images anew.
     size = centre(settings) if split == "train" else settings.image_size
     entries = source.splits[chosen.source]
     names = [entries.names[index] for index in chosen.indices]
     labels = entries.labels[chosen.indices]
     named = zip(names, source.read(chosen.source, chosen.indices), strict=True)
-    shards = iter(lambda: list(islice(named, _SHARD)), [])
-    wave = max(1, _WAVE_BYTES // (_SHARD * size * size * 3))
-    pixels = np.empty((len(names), size, size, 3), np.uint8)
-    sizes = np.empty((len(names), 2), np.int32)
-    unreadable: dict[int, str] = {}
-    for start in range(0, len(names), wave * _SHARD):
-        end = min(start + wave * _SHARD, len(names))
-        results = pool.spread(
-            decode_shard,
-            islice(shards, wave),
-            size,
-            centre(settings),
-            total=math.ceil((end - start) / _SHARD),
-            label=f"decode {split} images {start + 1} to {end} of {len(names)}",
+    decoded = pool.spread(
+        decode_shard,
+        _encoded(named, at_most(_SHARD, size)),
+        size,
+        centre(settings),
+        total=len(names),
+        label=f"decode {split}",
+        weigh=len,
+    )
+    start = 0
+    for result in decoded:
+        own = range(start, start + len(result.images))
+        start = own.stop
+        readable = np.array([i not in result.problems for i in range(len(own))])
+        yield _Shard(
+            names=[names[i] for i, good in zip(own, readable, strict=True) if good],
+            pixels=result.images[readable],
+            labels=labels[own.start : own.stop][readable],
+            sizes=result.sizes[readable],
+            unreadable={names[own[i]]: reason for i, reason in result.problems.items()},
         )
-        pixels[start:end] = np.concatenate([result.images for result in results])
-        sizes[start:end] = np.concatenate([result.sizes for result in results])
-        for number, result in enumerate(results):
-            for position, reason in result.problems.items():
-                unreadable[start + number * _SHARD + position] = reason
-    left_out = {names[i]: reason for i, reason in unreadable.items()}
-    if unreadable:
-        readable = np.delete(np.arange(len(names)), list(unreadable))
-        pixels, labels, sizes = pixels[readable], labels[readable], sizes[readable]
-        names = [names[i] for i in readable]
-    return _Images(names, pixels, labels, sizes, left_out)
 
 
 def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
@@ -176,34 +187,42 @@ def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
 def _write(
     recipe: _Recipe, settings: Dataset, folder: Path, key: str
 ) -> tuple[Description, dict[str, str]]:
-    """Write one split after the other: no more than one of them is in memory.
+    """Write one split after the other, as its images come.
 
     Returns:
         what was written, and why images are unreadable, by their names.
     """
     remembered: dict[str, Remembered] = {}
     unreadable: dict[str, str] = {}
+    first_id = 0
     for split in formats.SPLITS:
-        images = recipe.make(split)
-        first_id = sum(len(other.labels) for other in remembered.values())
-        remembered[split] = Remembered(
-            names=images.names,
-            labels=images.labels,
-            sizes=images.sizes,
-            digests=digests(images.pixels, settings.image_size),
-        )
-        unreadable |= images.unreadable
-        if len(unreadable) > settings.allow_unreadable:
-            continue  # Only the count of all unreadable images is of use to the user now.
-        require_every_class(images.labels, recipe.classes, split, f"{key}.images")
-        table = ImageTable(
-            ids=np.arange(first_id, first_id + len(images.labels)),
-            images=images.pixels,
-            labels=images.labels,
-            classes=recipe.classes,
-            origin=recipe.origin,
-        )
-        write(table, folder / paths.split("", split).name)
+        parts = []
+        with writing(folder / paths.split("", split).name) as add:
+            for shard in recipe.make(split):
+                unreadable |= shard.unreadable
+                parts.append(
+                    Remembered(
+                        names=shard.names,
+                        labels=shard.labels,
+                        sizes=shard.sizes,
+                        digests=digests(shard.pixels, settings.image_size),
+                    )
+                )
+                add(
+                    ImageTable(
+                        ids=np.arange(first_id, first_id + len(shard.labels)),
+                        images=shard.pixels,
+                        labels=shard.labels,
+                        classes=recipe.classes,
+                        origin=recipe.origin,
+                    )
+                )
+                first_id += len(shard.labels)
+        remembered[split] = together(parts)
+        # Otherwise only their number is of use to the user.
+        if len(unreadable) <= settings.allow_unreadable:
+            labels = remembered[split].labels
+            require_every_class(labels, recipe.classes, split, f"{key}.images")
     if len(unreadable) > settings.allow_unreadable:
         raise UserError(
             f"{next(iter(unreadable.values()))}; unreadable images: {len(unreadable)}, "

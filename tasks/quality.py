@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 from atcore.base.files import write_text
-from atcore.images import table
-from atcore.images.table import ImageTable, concatenate
+from atcore.images.stored import StoredTable
+from atcore.images.table import ImageTable, at_most, concatenate, slices
 from atcore.quality.outlines import edge_agreement
 from atcore.quality.results import Probe, Quality
 from atcore.statistics.estimates import Estimate
@@ -45,7 +45,7 @@ def _accuracy(cue: str, images: ImageTable, epochs: int, seed: int) -> Estimate:
     return accuracy(images.images, labels, epochs=epochs, seed=seed)
 
 
-def _probe(settings: params.Params, dataset: str, variant: str, test: ImageTable) -> Probe:
+def _probe(settings: params.Params, dataset: str, variant: str, test: StoredTable) -> Probe:
     chosen, asked, seed = settings.variant[variant], settings.quality, settings.run.seed
     level = middle(chosen.levels)
     styling = styling_of(settings, dataset, variant, test.images.shape[1])
@@ -55,19 +55,18 @@ def _probe(settings: params.Params, dataset: str, variant: str, test: ImageTable
     ]
     label = f"quality {dataset} {variant}"
     with pool.connect():
-        images = concatenate(
-            pool.spread(
-                _images,
-                parts,
-                chosen.kind,
-                level,
-                seed,
-                styling,
-                total=len(parts),
-                label=f"{label}: images",
-                gpu=styling.transfer is not None,
-            )
+        drawn = pool.spread(
+            _images,
+            parts,
+            chosen.kind,
+            level,
+            seed,
+            styling,
+            total=len(parts),
+            label=f"{label}: images",
+            gpu=styling.transfer is not None,
         )
+        images = concatenate(list(drawn))
         cues = ("shape", "texture")
         shape, texture = pool.spread(
             _accuracy,
@@ -92,16 +91,17 @@ def main(dataset: str, variant: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, variant=variant)
     chosen = settings.variant[variant]
-    test = table.read(paths.split(dataset, "test"))
+    test = StoredTable(paths.split(dataset, "test"))
+    parts = slices(len(test), at_most(_SHARD, test.images.shape[1]))
     edges = {}
     for level in chosen.levels:
         file = paths.variant_level(dataset, variant, level)
-        changed = table.read(file)
+        changed = StoredTable(file)
         if not np.array_equal(changed.ids, test.ids):
             raise UserError(
                 f"{file}: other images than the test split; run the stage variants again"
             )
-        edges[level] = edge_agreement(test.images, changed.images)
+        edges[level] = edge_agreement((test.images[rows], changed.images[rows]) for rows in parts)
     drawn = test.origin.get("generator") == "shapes"
     probe = None
     if drawn and chosen.kind in _PROBED:

@@ -7,20 +7,20 @@ R x n x H x W x 3, each kind of map float32 R x n x H x W under its name, `predi
 """
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from atcore.base.files import replacing
-from atcore.images import table
-from atcore.images.table import CLEAN, ImageTable
+from atcore.images.stored import StoredTable
+from atcore.images.table import CLEAN, ImageTable, slices
 from atcore.salience.measured import joined
 from atcore.salience.measured import write as write_measures
 from atcore.salience.rows import Explained, Row
 from tasks import params
 from tasks.cluster import pool
+from tasks.cluster.tables import SharedTable, shared
 from tasks.params import Params
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.trained import Trained
@@ -30,12 +30,17 @@ _SHARD = 8
 # Kinds of variant that leave things where they are not found in the clean image.
 _MOVING = {"patch_shuffled"}
 
-# Position of the first image among those measured, and the images on each row.
-Job = tuple[int, list[ImageTable]]
+# Position of the first image among those measured, and which images of the tables they are.
+Job = tuple[int, NDArray[np.int64]]
 
 
 def _explain(
-    job: Job, network: Trained, rows: list[Row], settings: params.Salience, seed: int
+    job: Job,
+    tables: list[SharedTable],
+    network: Trained,
+    rows: list[Row],
+    settings: params.Salience,
+    seed: int,
 ) -> Explained:
     # Here, as the process that only hands out the jobs starts in a third of the time without torch.
     import torch  # noqa: PLC0415
@@ -46,15 +51,15 @@ def _explain(
 
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    start, tables = job
-    size = len(tables[0])
+    start, chosen = job
+    size = len(chosen)
     with network.named():
         model = load_folded(network.spec, network.weights, device)
     return explain(
         model,
         untrained_network(network.spec, seed, device),
         rows,
-        tables,
+        [table.rows(chosen) for table in tables],
         {kind: min(max(count - start, 0), size) for kind, count in settings.measured.items()},
         MapSettings(
             samples=settings.smooth_samples,
@@ -74,22 +79,17 @@ def _rows(settings: Params) -> list[Row]:
     ]
 
 
-def _jobs(tables: list[ImageTable]) -> Iterator[Job]:
-    for start in range(0, len(tables[0]), _SHARD):
-        yield start, [each.rows(slice(start, start + _SHARD)) for each in tables]
-
-
 def _shown(
-    parts: list[Explained], tables: list[ImageTable], kinds: list[str], count: int
+    parts: list[Explained], images: list[ImageTable], kinds: list[str], count: int
 ) -> dict[str, NDArray[np.generic]]:
-    """The tensors of the first `count` images."""
+    """The tensors of the first `count` images, which are those of `images`."""
     tensors: dict[str, NDArray[np.generic]] = {
         kind: np.concatenate([part.maps[kind] for part in parts if kind in part.maps], 1)[:, :count]
         for kind in kinds
     }
     tensors["predicted"] = np.concatenate([part.predicted for part in parts], 1)[:, :count]
-    tensors["images"] = np.stack([each.images[:count] for each in tables])
-    tensors["labels"] = tables[0].labels[:count]
+    tensors["images"] = np.stack([each.images for each in images])
+    tensors["labels"] = images[0].labels
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
@@ -97,27 +97,32 @@ def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
-    test = table.read(paths.split(dataset, "test"))
+    test = StoredTable(paths.split(dataset, "test"))
     network = trained.read(dataset, method, seed, test)
     chosen = test.evenly(max(settings.salience.measured.values()))
     rows = _rows(settings)
-    tables = [test.rows(chosen)] + [
-        table.read(paths.variant_level(dataset, variant, level)).rows(chosen)
+    tables = [test] + [
+        StoredTable(paths.variant_level(dataset, variant, level))
         for variant, level in settings.variant_levels
     ]
+    shards = slices(len(chosen), _SHARD)
     with pool.connect():
-        parts = pool.spread(
-            _explain,
-            _jobs(tables),
-            network,
-            rows,
-            settings.salience,
-            settings.run.seed,
-            total=-(-len(chosen) // _SHARD),
-            label=f"salience {dataset} {method} {seed}",
-            gpu=True,
+        parts = list(
+            pool.spread(
+                _explain,
+                [(shard.start, chosen[shard]) for shard in shards],
+                [shared(each, settings.ray.cache) for each in tables],
+                network,
+                rows,
+                settings.salience,
+                settings.run.seed,
+                total=len(shards),
+                label=f"salience {dataset} {method} {seed}",
+                gpu=True,
+            )
         )
-    shown = _shown(parts, tables, list(settings.salience.measured), settings.salience.images)
+    first = [each.rows(chosen[: settings.salience.images]) for each in tables]
+    shown = _shown(parts, first, list(settings.salience.measured), settings.salience.images)
     named = json.dumps([{"variant": row.variant, "level": row.level} for row in rows])
     with replacing(paths.salience(dataset, method, seed)) as folder:
         folder.mkdir()

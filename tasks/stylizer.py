@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
-from atcore.images import table
+from atcore.images.stored import StoredTable
 from atcore.stylizing.adain import working_side
 from atcore.stylizing.decoder import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
 from atcore.stylizing.encoder import Encoder, imagenet_encoder, read_encoder
@@ -23,6 +23,7 @@ from atcore.stylizing.styles import pictures
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
+from tasks.cluster.tables import SharedTable, shared
 from tasks.console.progress import track
 from tasks.workspace import paths, stage
 from tasks.workspace.code import deciding
@@ -31,11 +32,12 @@ from tasks.workspace.code import deciding
 def _train_remotely(
     spec: StylizingSpec,
     encoder: Encoder,
-    images: NDArray[np.uint8],
+    contents: SharedTable,
     styles: NDArray[np.uint8] | None,
     checkpoint: bytes | None,
 ) -> Iterator[Stylizing]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    images = contents.open().images
     yield from train_stylizer(spec, encoder, images, styles, checkpoint=checkpoint, device=device)
 
 
@@ -66,8 +68,7 @@ def main(dataset: str, name: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, stylizer=name)
     chosen = settings.stylizer[name]
-    file = paths.split(dataset, "train")
-    images = table.read(file).images
+    contents = StoredTable(paths.split(dataset, "train"))
     try:
         if chosen.encoder == params.IMAGENET:
             encoder = imagenet_encoder()
@@ -77,16 +78,16 @@ def main(dataset: str, name: str) -> None:
         raise UserError(f"stylizer.{name}.encoder: {error}") from error
     styles = None
     if chosen.styles is not None:
-        styles = pictures(Path(chosen.styles), working_side(images.shape[1], chosen.size))
+        styles = pictures(Path(chosen.styles), working_side(contents.images.shape[1], chosen.size))
     spec = stylizing_spec(settings, name)
     weights = [value.numpy().tobytes() for value in encoder.state_dict().values()]
     drawn = None if styles is None else styles.tobytes()
-    run = run_name((spec, weights, drawn), [file, *deciding("stylizer")])
+    run = run_name((spec, weights, drawn, contents.digest), deciding("stylizer"))
     saved = paths.CHECKPOINTS / f"{run}.pt"
     label = f"stylizer {dataset} {name}"
     with pool.connect(), track(label, spec.steps) as advance:
         done = 0
-        arguments = (spec, encoder, images, styles)
+        arguments = (spec, encoder, shared(contents, settings.ray.cache), styles)
         for progress in states(_train_remotely, *arguments, saved=saved, threads=spec.threads):
             last = progress.history[-1]
             shown = f"content {last.content:.3g}, style {last.style:.3g}, {last.precision}"

@@ -9,19 +9,19 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from atcore.base.errors import UserError
 from atcore.base.files import write_text
-from atcore.images import table
-from atcore.images.table import ImageTable
+from atcore.images.stored import StoredTable
 from atcore.networks.architecture import ModelSpec
 from atcore.training.progress import Epoch, Progress
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
+from tasks.cluster.tables import SharedTable, shared
 from tasks.console.progress import track
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.code import deciding
@@ -151,7 +151,7 @@ def _whole_spec(how: How, start: "Pretrained | None", target: float | None) -> "
     return replace(training_spec(*how), start=start, stop_at_accuracy=target)
 
 
-def _model_spec(how: How, images: ImageTable, image_size: int, normalise: bool) -> ModelSpec:
+def _model_spec(how: How, table: SharedTable, image_size: int, normalise: bool) -> ModelSpec:
     """The network for these training images; `normalise` by their statistics, not ImageNet's."""
     import torch  # noqa: PLC0415
 
@@ -159,9 +159,9 @@ def _model_spec(how: How, images: ImageTable, image_size: int, normalise: bool) 
     from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD  # noqa: PLC0415
 
     settings, dataset, *_ = how
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    images, (mean, std) = table.open(), (IMAGENET_MEAN, IMAGENET_STD)
     if normalise:
-        mean, std = channel_statistics(torch.from_numpy(images.images.copy()))
+        mean, std = channel_statistics(torch.from_numpy(part.images) for part in images.verified())
     return ModelSpec(
         architecture=settings.dataset[dataset].training.architecture,
         classes=images.classes,
@@ -183,19 +183,19 @@ def _train_remotely(
     start: "Pretrained | None",
     target: float | None,
     model: ModelSpec,
-    train_images: ImageTable,
-    validation_images: ImageTable,
+    tables: Sequence[SharedTable],
+    gpu_share: float,
     checkpoint: bytes | None,
 ) -> Iterator[Progress]:
     import torch  # noqa: PLC0415
 
-    from atcore.training.data import Split  # noqa: PLC0415
+    from atcore.training.data import splits  # noqa: PLC0415
     from atcore.training.loop import train  # noqa: PLC0415
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    splits = (Split.of(train_images), Split.of(validation_images))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    own = splits([each.open() for each in tables], device, gpu_share)
     spec = _whole_spec(how, start, target)
-    yield from train(spec, model, *splits, checkpoint=checkpoint, device=device)
+    yield from train(spec, model, *own, checkpoint=checkpoint, device=device)
 
 
 def _curve(history: tuple[Epoch, ...]) -> str:
@@ -231,19 +231,21 @@ def main(dataset: str, method: str, number: str) -> None:
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
     chosen, data = settings.method[method], settings.dataset[dataset]
-    files = [paths.split(dataset, name) for name in ("train", "validation")]
-    train_images, validation_images = (table.read(file) for file in files)
+    training, validation = (
+        StoredTable(paths.split(dataset, name)) for name in ("train", "validation")
+    )
     start = pretrained(settings, dataset)
     target = None
     if chosen.stop_at is not None:
         target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
     decisive = (chosen, data.training, data.image_size, settings.training, seed, start, target)
-    name = run_name(decisive, [*files, *deciding("train")])
+    name = run_name((decisive, training.digest, validation.digest), deciding("train"))
     how = (settings, dataset, method, seed)
     epochs = _epochs(settings, dataset, method)
     with pool.connect(), track(f"train {dataset} {method} {seed}", epochs) as advance:
-        side = validation_images.images.shape[1]
-        model = pool.call(_model_spec, how, train_images, side, start is None)
+        tables = [shared(each, settings.ray.cache) for each in (training, validation)]
+        side = validation.images.shape[1]
+        model = pool.call(_model_spec, how, tables[0], side, start is None)
         done = 0
 
         def show(epoch: Epoch) -> None:
@@ -251,7 +253,7 @@ def main(dataset: str, method: str, number: str) -> None:
             advance(epoch.number - done, _detail(epoch))
             done = epoch.number
 
-        splits = (train_images, validation_images)
+        where = (tables, settings.ray.gpu_share)
         if (chosen.workers or 1) > 1:
             # Seconds that the runs without it save.
             from tasks.cluster.data_parallel import SharedRun, train_together  # noqa: PLC0415
@@ -259,11 +261,11 @@ def main(dataset: str, method: str, number: str) -> None:
             assert settings.ray.storage is not None
             run = SharedRun(settings.ray.storage, name)
             spec = _whole_spec(how, start, target)
-            progress = train_together(spec, model, *splits, run, show)
+            progress = train_together(spec, model, *where, run, show)
             forget = run.remove
         else:
             saved = paths.CHECKPOINTS / f"{name}.pt"
-            arguments = (how, start, target, model, *splits)
+            arguments = (how, start, target, model, *where)
             threads = data.training.threads
             for progress in states(_train_remotely, *arguments, saved=saved, threads=threads):
                 show(progress.history[-1])

@@ -3,14 +3,17 @@
 Writes one image table per level of one variant of a dataset's test images.
 """
 
+from itertools import islice
+
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
-from atcore.images import table
-from atcore.images.table import ImageTable, concatenate
+from atcore.images.stored import StoredTable, writing
+from atcore.images.table import ImageTable, at_most, slices
 from atcore.variants.kinds import vary
 from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
+from tasks.cluster.tables import SharedTable, shared
 from tasks.workspace import paths, stage
 from tasks.workspace.styling import styling_of
 
@@ -18,14 +21,11 @@ _SHARD = 500
 
 
 def _transform(
-    item: tuple[float, ImageTable],
-    pool: ImageTable,
-    kind: str,
-    seed: int,
-    styling: Styling,
+    item: tuple[float, slice], test: SharedTable, kind: str, seed: int, styling: Styling
 ) -> ImageTable:
-    level, shard = item
-    return vary(kind, shard, level, pool, seed, styling)
+    level, rows = item
+    images = test.open()
+    return vary(kind, images.rows(rows), level, images, seed, styling)
 
 
 def main(dataset: str, variant: str) -> None:
@@ -38,31 +38,33 @@ def main(dataset: str, variant: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, variant=variant)
     chosen = settings.variant[variant]
-    test = table.read(paths.split(dataset, "test"))
-    shards = test.shards(_SHARD)
-    items = [(level, shard) for level in chosen.levels for shard in shards]
-    styling = styling_of(settings, dataset, variant, test.images.shape[1])
-    with pool.connect():
+    test = StoredTable(paths.split(dataset, "test"))
+    side = test.images.shape[1]
+    shards = slices(len(test), at_most(_SHARD, side))
+    styling = styling_of(settings, dataset, variant, side)
+    with pool.connect(), replacing(paths.variant(dataset, variant)) as folder:
+        folder.mkdir()
         try:
-            parts = pool.spread(
-                _transform,
-                items,
-                test,
-                chosen.kind,
-                settings.run.seed,
-                styling,
-                total=len(items),
-                label=f"variants {dataset} {variant}",
-                gpu=styling.transfer is not None,
+            parts = iter(
+                pool.spread(
+                    _transform,
+                    [(level, rows) for level in chosen.levels for rows in shards],
+                    shared(test, settings.ray.cache),
+                    chosen.kind,
+                    settings.run.seed,
+                    styling,
+                    total=len(chosen.levels) * len(shards),
+                    label=f"variants {dataset} {variant}",
+                    gpu=styling.transfer is not None,
+                )
             )
+            for level in chosen.levels:
+                file = folder / paths.variant_level(dataset, variant, level).name
+                with writing(file) as add:
+                    for part in islice(parts, len(shards)):
+                        add(part)
         except UserError as error:
             raise UserError(f"variant.{variant}: {error}") from error
-    with replacing(paths.variant(dataset, variant)) as folder:
-        folder.mkdir()
-        for index, level in enumerate(chosen.levels):
-            own = parts[index * len(shards) : (index + 1) * len(shards)]
-            name = paths.variant_level(dataset, variant, level).name
-            table.write(concatenate(own), folder / name)
 
 
 if __name__ == "__main__":

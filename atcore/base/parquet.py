@@ -3,38 +3,23 @@
 Equal tables give equal bytes.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atcore.base.arrow import readable
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Of the block, which reads the file, pyarrow's errors become one line.
-
-    Raises:
-        UserError: the file is missing, damaged or no Parquet.
-    """
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a readable Parquet file: {reason}") from error
 
 
 def read(path: Path) -> pa.Table:
     """The whole table.
 
     Raises:
-        UserError: as `readable`.
+        UserError: the file is missing, damaged or no Parquet.
     """
-    with readable(path):
+    with readable(path, "Parquet"):
         return pq.read_table(path)
 
 
@@ -42,7 +27,7 @@ def read_as(what: str, schema: pa.Schema, path: Path) -> pa.Table:
     """The whole table, which has to have exactly these columns.
 
     Raises:
-        UserError: as `readable`, or the columns are others, so that it is no `what`.
+        UserError: as `read`, or the columns are others, so that it is no `what`.
     """
     table = read(path)
     if not table.schema.equals(schema):

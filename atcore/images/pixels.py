@@ -1,5 +1,7 @@
 """From stored images to what a network sees: pixels in [0, 1], their statistics, augmentation."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,12 +14,14 @@ def to_pixels(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
-def channel_statistics(images: Tensor) -> tuple[Channels, Channels]:
-    """Mean and standard deviation per channel, scale [0, 1], of uint8 N x H x W x 3."""
-    channels = images.reshape(-1, 3)
-    counts = torch.stack([torch.bincount(channels[:, c], minlength=256) for c in range(3)]).double()
+def channel_statistics(parts: Iterable[Tensor]) -> tuple[Channels, Channels]:
+    """Mean and standard deviation per channel, scale [0, 1], of uint8 N x H x W x 3 in parts."""
+    counts = torch.zeros((3, 256), dtype=torch.int64)
+    for images in parts:
+        channels = images.reshape(-1, 3).unbind(1)
+        counts += torch.stack([torch.bincount(channel, minlength=256) for channel in channels])
     values = torch.arange(256, dtype=torch.float64) / 255
-    weights = counts / counts.sum(1, keepdim=True)
+    weights = counts.double() / counts.sum(1, keepdim=True)
     mean = (weights * values).sum(1)
     variance = (weights * values**2).sum(1) - mean**2
     (r, g, b), (sr, sg, sb) = mean.tolist(), variance.clamp_min(1e-6).sqrt().tolist()

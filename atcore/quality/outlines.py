@@ -1,5 +1,7 @@
 """Do the outlines of an image survive what was made of it?"""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,6 @@ from atcore.statistics.estimates import Estimate, mean
 # Sigma of the blur before the gradient, in pixels of a 32 px image, which takes grain away.
 _SIGMA = 1.0
 _REFERENCE_SIDE = 32
-_CHUNK = 500
 
 
 def _edges(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -27,7 +28,9 @@ def _correlations(originals: NDArray[np.uint8], changed: NDArray[np.uint8]) -> N
     return product[norms > 0] / np.sqrt(norms[norms > 0])
 
 
-def edge_agreement(originals: NDArray[np.uint8], changed: NDArray[np.uint8]) -> Estimate | None:
+def edge_agreement(
+    pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
+) -> Estimate | None:
     """Correlation of the edges of images with those of what was made of them, -1 to 1.
 
     Edges are the magnitude of the Sobel gradient (root mean square over the channels) after a
@@ -35,14 +38,11 @@ def edge_agreement(originals: NDArray[np.uint8], changed: NDArray[np.uint8]) -> 
     mean that over the images.
 
     Args:
-        originals, changed: uint8, N x H x W x 3, row by row.
+        pairs: originals and what was made of them, some at a time: uint8, N x H x W x 3, row by
+            row.
 
     Returns:
         The mean with a bootstrap interval over the images that have edges in both; None without
         any.
     """
-    parts = [
-        _correlations(originals[start : start + _CHUNK], changed[start : start + _CHUNK])
-        for start in range(0, len(originals), _CHUNK)
-    ]
-    return mean(np.concatenate(parts))
+    return mean(np.concatenate([_correlations(*pair) for pair in pairs]))

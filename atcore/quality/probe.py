@@ -17,7 +17,7 @@ from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.statistics.estimates import Estimate
 from atcore.statistics.proportions import Proportion
-from atcore.training.data import Split
+from atcore.training.data import LoadedSplit
 from atcore.training.loop import train
 from atcore.training.spec import TrainingSpec
 
@@ -61,9 +61,9 @@ def accuracy(
     """
     held_out = round(len(images) * _HELD_OUT)
     pixels, wanted = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
-    training = Split(pixels[:-held_out], wanted[:-held_out])
-    validation = Split(pixels[-held_out:], wanted[-held_out:])
-    mean, std = channel_statistics(training.images)
+    training = LoadedSplit(pixels[:-held_out], wanted[:-held_out])
+    validation = LoadedSplit(pixels[-held_out:], wanted[-held_out:])
+    mean, std = channel_statistics([training.images])
     spec = TrainingSpec(
         epochs=epochs,
         batch_size=32,

@@ -26,6 +26,16 @@ class Remembered:
     digests: NDArray[np.uint64]
 
 
+def together(parts: Sequence[Remembered]) -> Remembered:
+    """What is remembered of all parts of a split, of which there is one at least."""
+    return Remembered(
+        names=list(chain.from_iterable(part.names for part in parts)),
+        labels=np.concatenate([part.labels for part in parts]),
+        sizes=np.concatenate([part.sizes for part in parts]),
+        digests=np.concatenate([part.digests for part in parts]),
+    )
+
+
 def digests(images: NDArray[np.uint8], size: int) -> NDArray[np.uint64]:
     """Digests of the middle squares of `size` pixels a side, N x S x S x 3 to N.
 

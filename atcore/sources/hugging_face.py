@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from atcore.base.arrow import readable
 from atcore.base.errors import UserError
-from atcore.base.parquet import readable
 from atcore.base.wording import some
 from atcore.sources.entries import Entries, Source, contents
 from atcore.sources.naming import by_split, require_all_shards
@@ -33,7 +33,7 @@ class _File:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     # Without a memory map, a whole column of a row group would be read at once.
-    with readable(path), pq.ParquetFile(path, memory_map=True) as file:
+    with readable(path, "Parquet"), pq.ParquetFile(path, memory_map=True) as file:
         yield file
 
 

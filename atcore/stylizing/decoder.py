@@ -17,11 +17,14 @@ from torch import Tensor
 from atcore.base.errors import UserError
 from atcore.base.rng import numpy_rng, stream_key
 from atcore.images.pixels import to_pixels
+from atcore.images.stored import StoredImages
 from atcore.networks.precision import resolved
 from atcore.networks.schedules import cosine
 from atcore.stylizing.adain import Stylizer, losses, resized, working_side
 from atcore.stylizing.encoder import Encoder
 from atcore.stylizing.styles import draw
+
+Images = NDArray[np.uint8] | StoredImages
 
 # A run is saved, and its losses are told, so often.
 _ROUNDS = 20
@@ -115,7 +118,7 @@ class StylizerTraining:
         return Stylizing(self.history, buffer.getvalue())
 
     def batch(
-        self, images: NDArray[np.uint8], pictures: NDArray[np.uint8] | None, step: int
+        self, images: Images, pictures: NDArray[np.uint8] | None, step: int
     ) -> tuple[Tensor, Tensor]:
         """Contents and styles of a step, at the side at which they are stylized."""
         side = working_side(images.shape[1], self.spec.size)
@@ -146,7 +149,7 @@ class StylizerTraining:
 def train_stylizer(
     spec: StylizingSpec,
     encoder: Encoder,
-    images: NDArray[np.uint8],
+    images: Images,
     pictures: NDArray[np.uint8] | None,
     *,
     checkpoint: bytes | None = None,
@@ -155,7 +158,7 @@ def train_stylizer(
     """Train a decoder, yielding twenty times.
 
     Args:
-        images: uint8, N x S x S x 3: the contents.
+        images: uint8, N x S x S x 3, in memory or on disk: the contents.
         pictures: the styles, as `atcore.stylizing.styles.pictures` gives them for crops of the
             working side; None draws procedural ones.
         checkpoint: of an earlier, interrupted run with the same arguments; a checkpoint of a

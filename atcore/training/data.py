@@ -1,29 +1,117 @@
-"""What is trained on: whole splits, and what one worker computes of a batch."""
+"""What is trained on: splits, their batches, and what one worker computes of a batch."""
 
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from atcore.images.table import ImageTable
+from atcore.images.stored import StoredTable
+
+# Batches that are read while the device computes.
+_AHEAD = 2
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Split:
-    """Images (uint8, N x H x W x 3, 0 to 255) and labels (int64, N) as tensors."""
+class Batch:
+    """Images (uint8, N x H x W x 3, 0 to 255) and labels (int64, N) on the computing device."""
 
     images: Tensor
     labels: Tensor
 
-    @staticmethod
-    def of(table: ImageTable) -> "Split":
-        """The images and labels of a table, copied."""
-        labels = torch.from_numpy(table.labels.astype(np.int64))
-        return Split(torch.from_numpy(table.images.copy()), labels)
+
+class Split(Protocol):
+    """Images with their labels, of which batches are drawn."""
+
+    def __len__(self) -> int: ...
 
     def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device))
+        """The same with its batches on a device."""
+        ...
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[Batch]:
+        """A batch for each tensor of positions, int64, which are on the CPU."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedSplit:
+    """A split in the memory of a device: images uint8 N x H x W x 3, labels int64 N."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "LoadedSplit":
+        return LoadedSplit(self.images.to(device), self.labels.to(device))
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[Batch]:
+        # In one message: one for each batch could wait for the device.
+        chosen = torch.cat([*rows]).to(self.labels.device)
+        for own in chosen.split([len(each) for each in rows]):
+            yield Batch(self.images[own], self.labels[own])
+
+
+@dataclass(frozen=True)
+class StoredSplit:
+    """A split on disk. The next batches are read while the device computes on the one before."""
+
+    table: StoredTable
+    device: torch.device = _CPU
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def to(self, device: torch.device) -> "StoredSplit":
+        return StoredSplit(self.table, device)
+
+    def _read(self, chosen: Tensor) -> Batch:
+        rows = chosen.numpy()
+        images = torch.from_numpy(self.table.images[rows])
+        labels = torch.from_numpy(self.table.labels[rows].astype(np.int64))
+        if self.device.type == "cuda":
+            images, labels = images.pin_memory(), labels.pin_memory()
+        images, labels = (each.to(self.device, non_blocking=True) for each in (images, labels))
+        return Batch(images, labels)
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[Batch]:
+        ahead: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(1) as reader:
+            for chosen in rows:
+                ahead.append(reader.submit(self._read, chosen))
+                if len(ahead) > _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+
+def loaded(table: StoredTable, device: torch.device) -> LoadedSplit:
+    """A split in the memory of a device, read piece by piece."""
+    images = torch.empty(table.images.shape, dtype=torch.uint8, device=device)
+    start = 0
+    for part in table.verified():
+        images[start : start + len(part)] = torch.from_numpy(part.images)
+        start += len(part)
+    return LoadedSplit(images, torch.from_numpy(table.labels.astype(np.int64)).to(device))
+
+
+def splits(tables: Sequence[StoredTable], device: torch.device, gpu_share: float) -> list[Split]:
+    """Tables as splits: in the memory of a GPU if all fit into that share of it, else on disk.
+
+    A CPU finds what it reads of a file in memory, which is there once for all trainings.
+    """
+    if device.type == "cuda":
+        size = sum(int(np.prod(table.images.shape)) for table in tables)
+        if size <= gpu_share * torch.cuda.get_device_properties(device).total_memory:
+            return [loaded(table, device) for table in tables]
+    return [StoredSplit(table, device) for table in tables]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def train(
     Raises:
         TrainingDivergedError: the loss is NaN or infinite; names epoch and step.
     """
-    run = Training(spec, model_spec, len(train_split.labels), torch.device(device), rank)
+    run = Training(spec, model_spec, len(train_split), torch.device(device), rank)
     if checkpoint is not None:
         finished = run.restore(checkpoint)
         if finished is not None:

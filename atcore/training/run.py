@@ -1,6 +1,6 @@
 """The mutable state of a training run, and its steps.
 
-The data stay on the device as uint8, nothing synchronises inside an epoch, the attack runs on a
+Batches come to the device as uint8, nothing synchronises inside an epoch, the attack runs on a
 frozen twin of the network with folded batch normalisation, and every random number is a function
 of (seed, purpose, epoch or step).
 
@@ -25,12 +25,13 @@ from atcore.attacks.pgd import PGD
 from atcore.base.errors import UserError
 from atcore.base.rng import stream_key
 from atcore.images.pixels import crop_flip, to_pixels
+from atcore.images.table import at_most
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.folding import FoldedTwin
 from atcore.networks.models import build
 from atcore.networks.precision import resolved
 from atcore.networks.schedules import SCHEDULES
-from atcore.training.data import Part, Split
+from atcore.training.data import Batch, Part, Split
 from atcore.training.losses import Network
 from atcore.training.progress import Epoch
 from atcore.training.spec import TrainingSpec
@@ -170,13 +171,14 @@ class Training:
         generator = torch_rng(self.spec.seed, purpose, index, device=self.device)
         return attack.threat.zero(x).normal_(generator=generator)
 
-    def parts(self, train: Split, chosen: Tensor, step: int) -> Iterator[Part]:
-        """This worker's part of the chosen images, augmented and attacked, once for every update.
+    def parts(self, batch: Batch, step: int) -> Iterator[Part]:
+        """This worker's part of a batch, augmented and attacked, once for every update.
 
         Each part has to go through `update` before the next one is asked for.
         """
-        part, counted = self.workers.share(len(chosen))
-        x, y = to_pixels(train.images[chosen]), train.labels[chosen][part]
+        size = len(batch.labels)
+        part, counted = self.workers.share(size)
+        x, y = to_pixels(batch.images), batch.labels[part]
         if self.spec.augment == "crop_flip":
             generator = torch_rng(self.spec.seed, "train/augment", step, device=self.device)
             x = crop_flip(x, self.image_size, generator)
@@ -186,9 +188,9 @@ class Training:
         elif self.spec.replays is None:
             updates = [self.perturbed(x, y, part, step)]
         else:
-            updates = self.replayed(clean, self.spec.replays, step, len(chosen))
+            updates = self.replayed(clean, self.spec.replays, step, size)
         for attacked in updates:
-            yield Part(clean, attacked, y, counted, len(chosen))
+            yield Part(clean, attacked, y, counted, size)
 
     def attack(self, step: int) -> PGD:
         """The attack at a step, as large as the warm-up lets it be."""
@@ -243,23 +245,23 @@ class Training:
         self.average_twin.refresh()
         network = self.average_twin.module
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        batches = range(0, len(data.labels), _VALIDATION_BATCH)
-        for start in batches[self.workers.rank :: self.workers.count]:
-            part = slice(start, start + _VALIDATION_BATCH)
-            x, y = to_pixels(data.images[part]), data.labels[part]
+        size = at_most(_VALIDATION_BATCH, self.image_size)
+        rows = torch.arange(len(data)).split(size)[self.workers.rank :: self.workers.count]
+        for chosen, batch in zip(rows, data.batches(rows), strict=True):
+            x, y = to_pixels(batch.images), batch.labels
             with self.autocast():
                 if attack is not None:
-                    noise = self.noise(attack, x, "validate/attack", start)
+                    noise = self.noise(attack, x, "validate/attack", int(chosen[0]))
                     x = attack.perturb(network, x, y, noise)
                 with torch.no_grad():
                     correct += (network(x).argmax(1) == y).sum()
         self.workers.sum([correct])
-        return correct.item() / len(data.labels)
+        return correct.item() / len(data)
 
     def epoch(self, number: int, train: Split, validation: Split) -> bool:
         """Train for one epoch and append it to the history; true if the wanted accuracy is met."""
-        spec, n = self.spec, len(train.labels)
-        order = torch.randperm(n, generator=torch_rng(spec.seed, "train/order", number))
+        spec = self.spec
+        order = torch.randperm(len(train), generator=torch_rng(spec.seed, "train/order", number))
         check_every = max(1, self.per_epoch // _STOP_CHECKS_PER_EPOCH)
         losses, correct, seen, reached = [], [], 0, False
         self.model.train()
@@ -268,8 +270,8 @@ class Training:
         start = (number - 1) * self.per_epoch
         parts = (
             part
-            for index, chosen in enumerate(order.to(self.device).split(spec.batch_size))
-            for part in self.parts(train, chosen, start + index * spec.updates_per_batch)
+            for index, batch in enumerate(train.batches(order.split(spec.batch_size)))
+            for part in self.parts(batch, start + index * spec.updates_per_batch)
         )
         for index, part in enumerate(parts):
             step = start + index

@@ -12,13 +12,14 @@ import numpy as np
 from atcore.base.errors import UserError
 from atcore.base.rng import numpy_rng
 from atcore.images import shapes
+from atcore.images.stored import StoredTable
 from atcore.images.table import ImageTable
 from atcore.variants import filtered
 from atcore.variants.styling import Styling, Transfer
 
 
 def apply(
-    table: ImageTable, level: float, pool: ImageTable, seed: int, styling: Styling
+    table: ImageTable, level: float, pool: ImageTable | StoredTable, seed: int, styling: Styling
 ) -> ImageTable:
     if table.origin.get("generator") == "shapes" and styling.transfer is None:
         return _redrawn(table, seed)
@@ -38,14 +39,15 @@ def _redrawn(table: ImageTable, seed: int) -> ImageTable:
 
 
 def _transferred(
-    table: ImageTable, level: float, pool: ImageTable, seed: int, transfer: Transfer
+    table: ImageTable, level: float, pool: ImageTable | StoredTable, seed: int, transfer: Transfer
 ) -> ImageTable:
-    sources = []
+    chosen = []
     for image_id, label in zip(table.ids.tolist(), table.labels.tolist(), strict=True):
         others = np.flatnonzero(pool.labels != label)
         if not len(others):
             raise UserError("the test split has a single class; it needs at least 2")
-        sources.append(numpy_rng(seed, "cue_conflict/source", image_id).choice(others))
+        chosen.append(numpy_rng(seed, "cue_conflict/source", image_id).choice(others))
+    sources = np.array(chosen, np.int64)
     return replace(
         table,
         images=transfer(table.images, pool.images[sources], level),

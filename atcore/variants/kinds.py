@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from atcore.images.stored import StoredTable
 from atcore.images.table import ImageTable
 from atcore.variants import cue_conflict, patch_shuffled, stylized
 from atcore.variants.brightness import scaled
@@ -32,7 +33,7 @@ def vary(
     kind: str,
     table: ImageTable,
     level: float,
-    pool: ImageTable,
+    pool: ImageTable | StoredTable,
     seed: int,
     styling: Styling = UNTRAINED,
 ) -> ImageTable:

@@ -5,7 +5,7 @@ the result depends on: a killed run goes on from there, a changed one does not.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,13 +20,13 @@ from pyarrow.fs import FileSystem, FileType
 from ray.util.queue import Queue
 
 from atcore.base.errors import UserError
-from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
-from atcore.training.data import Split
+from atcore.training.data import splits
 from atcore.training.loop import train
 from atcore.training.progress import Epoch, Progress
 from atcore.training.spec import TrainingSpec
 from tasks.cluster import pool
+from tasks.cluster.tables import SharedTable
 
 _LOSSES = 2
 _CHECKPOINT = "checkpoint.pt"
@@ -80,11 +80,12 @@ class SharedRun:
 
 @dataclass(frozen=True)
 class _Job:
-    """What every worker gets; the images lie in the object store, as references."""
+    """What every worker gets: `train`'s arguments, and the tables of its splits."""
 
     spec: TrainingSpec
     model: ModelSpec
-    images: tuple[Any, Any]
+    tables: Sequence[SharedTable]
+    gpu_share: float
 
 
 def _last_state() -> bytes | None:
@@ -108,16 +109,12 @@ def _report(progress: Progress, rank: int) -> None:
 def _work(config: dict[str, _Job]) -> Progress | UserError | None:
     """One worker; that of rank 0 returns how training ended."""
     job, rank = config["job"], ray.train.get_context().get_world_rank()
-    splits = [Split.of(images) for images in ray.get(list(job.images))]
-    epochs = train(
-        job.spec,
-        job.model,
-        *splits,
-        checkpoint=_last_state(),
-        device=ray.train.torch.get_device(),
-        rank=rank,
-    )
+    device = ray.train.torch.get_device()
     try:
+        own = splits([table.open() for table in job.tables], device, job.gpu_share)
+        epochs = train(
+            job.spec, job.model, *own, checkpoint=_last_state(), device=device, rank=rank
+        )
         for progress in epochs:
             _report(progress, rank)
     except UserError as error:
@@ -184,8 +181,8 @@ def _in_background(function: Callable[[], Any], then: Callable[[], None]) -> "Fu
 def train_together(
     spec: TrainingSpec,
     model: ModelSpec,
-    train_images: ImageTable,
-    validation_images: ImageTable,
+    tables: Sequence[SharedTable],
+    gpu_share: float,
     run: SharedRun,
     show: Callable[[Epoch], None],
 ) -> Progress:
@@ -197,14 +194,12 @@ def train_together(
     """
     resources = _resources(spec)
     run.create()
-    here = pool.only_on(ray.get_runtime_context().get_node_id())
+    here = pool.only_on(pool.node())
     news = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
     # Ray's annotations are still those of the first version of Ray Train.
     trainer = ray.train.torch.TorchTrainer(
         _work,  # type: ignore[arg-type]
-        train_loop_config={
-            "job": _Job(spec, model, (ray.put(train_images), ray.put(validation_images)))
-        },
+        train_loop_config={"job": _Job(spec, model, tables, gpu_share)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=spec.workers,
             use_gpu="GPU" in resources,

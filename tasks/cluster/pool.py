@@ -7,6 +7,7 @@ and a command that is run by hand starts its own.
 import logging
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -168,11 +169,16 @@ def _connected(address: str, lost: Callable[[str], NoReturn]) -> Iterator[None]:
             ray.shutdown()
 
 
+def node() -> str:
+    """Id of the node that this process is a client of, or a worker on."""
+    return ray.get_runtime_context().get_node_id()
+
+
 def _own_node() -> str:
     """Address of the node that this process is a client of."""
-    own = ray.get_runtime_context().get_node_id()
-    (node,) = (node for node in nodes() if node["NodeID"] == own)
-    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    own = node()
+    (found,) = (other for other in nodes() if other["NodeID"] == own)
+    return f"{found['NodeManagerAddress']}:{found['NodeManagerPort']}"
 
 
 def nodes() -> list[dict[str, Any]]:
@@ -232,17 +238,18 @@ def spread(
     total: int,
     label: str,
     gpu: bool = False,
-) -> list[Result]:
-    """`[function(item, *shared) for item in items]`, each call one Ray task.
+    weigh: Callable[[Item], int] = lambda _: 1,
+) -> Iterator[Result]:
+    """Yield `function(item, *shared)` for each item, in their order; each call is one Ray task.
 
-    Items are drawn as the cluster has room for them, so that an iterator of large items never
-    lies in memory as a whole.
+    Items are drawn as results are taken: of both, a few for each CPU are in memory.
 
     Args:
         shared: sent to the cluster once.
-        total: the number of items, for the progress display.
+        total: weight of all items, for the progress display.
         label: what the progress display calls the work.
         gpu: give each task a GPU where the cluster has one.
+        weigh: weight of an item.
 
     Raises:
         UserError: a call raised it; the calls still running are cancelled.
@@ -250,20 +257,20 @@ def spread(
     remote = ray.remote(num_cpus=1, num_gpus=gpus() if gpu else 0)(function)
     references = [ray.put(argument) for argument in shared]
     room = _QUEUED_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
-    results: dict[int, Result] = {}
-    pending: dict[Any, int] = {}
-    queue = enumerate(items)
+    remaining = iter(items)
+    pending: deque[tuple[Any, int]] = deque()
     try:
         with users_mistakes(), track(label, total) as advance:
             while True:
-                for index, item in islice(queue, room - len(pending)):
-                    pending[remote.remote(item, *references)] = index
+                for item in islice(remaining, room - len(pending)):
+                    pending.append((remote.remote(item, *references), weigh(item)))
                 if not pending:
-                    return [results[index] for index in range(len(results))]
-                (done, *_), _ = ray.wait(list(pending))
-                results[pending[done]] = ray.get(done)
-                del pending[done]
-                advance(1, "")
+                    return
+                reference, weight = pending[0]
+                result = ray.get(reference)
+                pending.popleft()
+                advance(weight, "")
+                yield result
     finally:
-        for reference in pending:
+        for reference, _ in pending:
             ray.cancel(reference, force=True)

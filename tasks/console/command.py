@@ -17,15 +17,20 @@ class LostMachineError(Exception):
 def run(main: Callable[..., object], *names: str) -> None:
     """Call `main` with the command's arguments, one for each of `names`.
 
-    A user's mistake or a full disk ends in one line on standard error and exit status 2, a lost
-    machine or a cluster that did not start in one line and the status EX_TEMPFAIL.
+    A name such as `--to` stands for itself and is no argument of `main`. A user's mistake or a full
+    disk ends in one line on standard error and exit status 2, a lost machine or a cluster that did
+    not start in one line and the status EX_TEMPFAIL.
     """
-    arguments = sys.argv[1:]
-    if len(arguments) != len(names):
+    given, flags = sys.argv[1:], [name.startswith("--") for name in names]
+    if len(given) != len(names) or any(
+        flag and word != name for word, name, flag in zip(given, names, flags, strict=True)
+    ):
         program = sys.modules["__main__"].__spec__
         module = program.name.removesuffix(".__main__") if program else "?"
-        print(f"usage: python -m {' '.join([module, *map(str.upper, names)])}", file=sys.stderr)
+        shown = [name if flag else name.upper() for name, flag in zip(names, flags, strict=True)]
+        print(f"usage: python -m {' '.join([module, *shown])}", file=sys.stderr)
         sys.exit(2)
+    arguments = [word for word, flag in zip(given, flags, strict=True) if not flag]
     try:
         with disk.telling():
             main(*arguments)

@@ -9,7 +9,7 @@ from atcore.base.errors import UserError
 from tasks.params.attack import PgdAttack, require_possible, require_reach
 from tasks.params.dataset import Dataset
 from tasks.params.evaluate import Evaluate, Quality, Salience
-from tasks.params.fields import MisfitError, Section
+from tasks.params.fields import MisfitError, Positive, Section, Share
 from tasks.params.method import Method, Training
 from tasks.params.run import Run, Selection
 from tasks.params.variant import FILTERED, CueConflict, Stylized, Stylizer, Variant
@@ -37,6 +37,8 @@ def _storage(value: Any) -> Any:
 
 class Ray(Section):
     storage: Annotated[str | None, BeforeValidator(_storage)]
+    gpu_share: Share
+    cache: Positive
 
 
 class Params(Section):

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import save
 
 from atcore.base.files import write_bytes
-from atcore.images import table
+from atcore.images.stored import StoredTable
 from atcore.stylizing.own_encoder import encoder_of
 from tasks import params
 from tasks.console import command
@@ -25,7 +25,7 @@ def main(dataset: str, method: str, number: str, name: str) -> None:
     """
     params.load().require(dataset=dataset, method=method)
     seed = params.seed(number)
-    network = trained.read(dataset, method, seed, table.read(paths.split(dataset, "test")))
+    network = trained.read(dataset, method, seed, StoredTable(paths.split(dataset, "test")))
     with network.named():
         encoder = encoder_of(network.spec, network.weights)
     file = Path("raw/encoder") / f"{name}.safetensors"

@@ -9,7 +9,7 @@ REPORTS = Path("reports")
 
 def split(dataset: str, name: str) -> Path:
     """Image table of the split `train`, `validation` or `test`."""
-    return Path("data", dataset, f"{name}.parquet")
+    return Path("data", dataset, f"{name}.arrow")
 
 
 def dataset_info(dataset: str) -> Path:
@@ -42,7 +42,7 @@ def variant(dataset: str, name: str) -> Path:
 
 
 def variant_level(dataset: str, name: str, level: float) -> Path:
-    return variant(dataset, name) / f"{level:g}.parquet"
+    return variant(dataset, name) / f"{level:g}.arrow"
 
 
 def quality(dataset: str, name: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
-from atcore.images.table import ImageTable
+from atcore.images.stored import StoredTable
 from atcore.networks.architecture import ModelSpec
 from tasks.workspace import paths
 
@@ -51,7 +51,7 @@ class Trained:
             yield
 
 
-def _misfit(spec: ModelSpec, images: ImageTable, dataset: str) -> str | None:
+def _misfit(spec: ModelSpec, images: StoredTable, dataset: str) -> str | None:
     """Why a model cannot be shown these images."""
     if len(spec.classes) != len(images.classes):
         return f"of {len(spec.classes)} classes, but {dataset} has {len(images.classes)}"
@@ -72,7 +72,7 @@ def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes)
         (folder / SPEC).write_text(spec.to_json())
 
 
-def read(dataset: str, method: str, seed: int, images: ImageTable) -> Trained:
+def read(dataset: str, method: str, seed: int, images: StoredTable) -> Trained:
     """A trained model for these images. Whether the weights fit is seen where they are loaded.
 
     Raises:

@@ -13,7 +13,7 @@ from atcore.images import shapes
 from atcore.images.pixels import channel_statistics
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
-from atcore.training.data import Split
+from atcore.training.data import LoadedSplit
 from atcore.training.loop import Progress, train, trained_weights
 from atcore.training.spec import TrainingSpec
 
@@ -30,14 +30,14 @@ def shapes_table(count: int, *, start: int = 0, seed: int = 0) -> ImageTable:
     return ImageTable(ids, np.stack(images), labels, shapes.CLASSES, origin=origin)
 
 
-def split_of(table: ImageTable, labels: NDArray[np.int32] | None = None) -> Split:
+def split_of(table: ImageTable, labels: NDArray[np.int32] | None = None) -> LoadedSplit:
     """The images as tensors, with other labels than their own where given."""
     chosen = table.labels if labels is None else labels
-    return Split(torch.from_numpy(table.images), torch.from_numpy(chosen.astype(np.int64)))
+    return LoadedSplit(torch.from_numpy(table.images), torch.from_numpy(chosen.astype(np.int64)))
 
 
-def model_spec(split: Split, architecture: str = "small") -> ModelSpec:
-    mean, std = channel_statistics(split.images)
+def model_spec(split: LoadedSplit, architecture: str = "small") -> ModelSpec:
+    mean, std = channel_statistics([split.images])
     return ModelSpec(architecture, shapes.CLASSES, split.images.shape[1], mean, std)
 
 
@@ -62,13 +62,15 @@ def native_precision() -> str:
     return "bf16" if {"avx512_bf16", "amx_bf16"} & words else "fp32"
 
 
-def train_to_end(spec: TrainingSpec, training: Split, validation: Split) -> Progress:
+def train_to_end(spec: TrainingSpec, training: LoadedSplit, validation: LoadedSplit) -> Progress:
     """The last thing a whole training run of the small network yields."""
     *_, last = train(spec, model_spec(training), training, validation)
     return last
 
 
-def trained_network(spec: TrainingSpec, training: Split, validation: Split) -> nn.Module:
+def trained_network(
+    spec: TrainingSpec, training: LoadedSplit, validation: LoadedSplit
+) -> nn.Module:
     """The network at the end of a training run, in eval mode."""
     last = train_to_end(spec, training, validation)
     return trained_weights(last.checkpoint, model_spec(training)).eval()

@@ -69,8 +69,8 @@ OUTPUTS = (
 EVERYTHING = tuple(f"{folder}/**/*" for folder in OUTPUTS)
 # What has to be equal byte for byte wherever and however often it is computed.
 REPRODUCIBLE = (
-    "data/**/*.parquet",
-    "variants/**/*.parquet",
+    "data/**/*.arrow",
+    "variants/**/*.arrow",
     "models/**/model.safetensors",
     "predictions/**/*.parquet",
     "quality/**/*.json",

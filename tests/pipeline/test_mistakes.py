@@ -119,7 +119,7 @@ def test_a_token_the_cluster_does_not_accept_is_refused_with_the_settings_to_che
 
 
 def test_a_truncated_image_table_is_named(workspace: Workspace) -> None:
-    file = "data/shapes/test.parquet"
+    file = "data/shapes/test.arrow"
     before = outputs(workspace)
     content = (workspace.root / file).read_bytes()
     (workspace.root / file).write_bytes(content[: len(content) // 2])

@@ -20,7 +20,7 @@ CHOSEN = {
     "stylizer.adain.batch_size": 2,
     "stylizer.adain.threads": 1,
 }
-WRITTEN = ("stylizers/**/*.safetensors", "variants/shapes/stylized_adain/*.parquet")
+WRITTEN = ("stylizers/**/*.safetensors", "variants/shapes/stylized_adain/*.arrow")
 
 
 def test_dvc_trains_the_stylizer_then_makes_its_variant_and_a_kill_changes_nothing(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from atcore_samples import split_of
 
 from atcore.evaluation.asking import predict
 from atcore.evaluation.predictions import ATTACKS
@@ -27,7 +28,6 @@ from atcore.sources.splits import choose
 from atcore.stylizing.adain import Stylizer
 from atcore.stylizing.encoder import Encoder
 from atcore.stylizing.transfer import Adain
-from atcore.training.data import Split
 from atcore.training.loop import train, trained_weights
 from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
@@ -111,7 +111,7 @@ def variants(images: Images) -> dict[tuple[str, float], ImageTable]:
 
 @pytest.fixture(scope="module")
 def model_spec(images: Images) -> ModelSpec:
-    mean, std = channel_statistics(torch.from_numpy(images.train.images))
+    mean, std = channel_statistics([torch.from_numpy(images.train.images)])
     size = images.train.images.shape[1]
     return ModelSpec("small", images.train.classes, size, mean, std)
 
@@ -124,7 +124,7 @@ def test_every_variant_changes_every_image_and_says_what_it_keeps(
         changed = (table.images != images.test.images).any(axis=(1, 2, 3))
         assert changed.all(), (name, level)
         np.testing.assert_array_equal(table.labels, images.test.labels)
-        kept = edge_agreement(images.test.images, table.images)
+        kept = edge_agreement([(images.test.images, table.images)])
         assert kept is not None
         assert -1 <= kept.low <= kept.value <= kept.high <= 1
         if "conflict" in name:
@@ -142,7 +142,7 @@ def test_every_method_trains_and_gets_every_measure(
     chosen = training_spec(SETTINGS, images.dataset, method, 0)
     stop = 0.0 if SETTINGS.method[method].stop_at else None
     spec = replace(chosen, epochs=1, batch_size=20, threads=1, stop_at_accuracy=stop)
-    splits = (Split.of(images.train), Split.of(images.validation))
+    splits = (split_of(images.train), split_of(images.validation))
     *_, last = train(spec, model_spec, *splits)
     assert last.finished == ("epochs" if stop is None else "accuracy")
     assert np.isfinite(last.history[-1].loss)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from disk import read_table
 
 from atcore.base.errors import UserError
 from atcore.evaluation import predictions
-from atcore.images import table
+from atcore.images.stored import write
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build, weights_to_bytes
@@ -51,6 +52,7 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pool, "connect", nullcontext)
     monkeypatch.setattr(pool, "spread", _in_order)
+    monkeypatch.setattr(pool, "node", str)
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3], np.int32)
     write_images(ImageTable(np.arange(30, 42), images, labels, CLASSES))
@@ -59,7 +61,7 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_images(images: ImageTable) -> None:
-    table.write(images, paths.split("shapes", "test"))
+    write(images, paths.split("shapes", "test"))
 
 
 def configure(auto_attack: list[dict[str, Any]], shard: int = 3) -> None:
@@ -104,7 +106,7 @@ def test_more_images_than_there_are_cannot_be_attacked() -> None:
 
 
 def test_auto_attack_needs_four_classes() -> None:
-    images = table.read(paths.split("shapes", "test"))
+    images = read_table(paths.split("shapes", "test"))
     write_images(replace(images, labels=images.labels % 2, classes=("a", "b")))
     trained.write(
         *NETWORK, replace(SPEC, classes=("a", "b")), _weights(replace(SPEC, classes="ab"))

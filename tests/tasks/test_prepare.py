@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from disk import read_table
 from PIL import Image
 
 from atcore.base.errors import UserError
-from atcore.images import shapes, table
+from atcore.images import shapes
+from atcore.images.table import ImageTable
 from tasks import prepare
 
 PROJECT = Path(__file__).parents[2]
@@ -40,10 +42,10 @@ def configure(
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 
-def written(dataset: str) -> tuple[dict[str, table.ImageTable], dict[str, Any]]:
+def written(dataset: str) -> tuple[dict[str, ImageTable], dict[str, Any]]:
     """The tables and dataset.json; they agree with each other, and nothing lies beside them."""
     folder = Path("data", dataset)
-    tables = {split: table.read(folder / f"{split}.parquet") for split in SPLITS}
+    tables = {split: read_table(folder / f"{split}.arrow") for split in SPLITS}
     info = json.loads((folder / "dataset.json").read_text())
     assert len(list(folder.iterdir())) == 4
     assert info["counts"] == {split: len(part) for split, part in tables.items()}
@@ -132,7 +134,9 @@ def test_cifar10_does_not_depend_on_how_the_work_is_cut(
 
     before = contents("cifar10")
     monkeypatch.setattr(prepare, "_SHARD", 33)
-    monkeypatch.setattr(prepare, "_WAVE_BYTES", 2 * 33 * 32 * 32 * 3)
+    prepare.main("cifar10")
+    assert contents("cifar10") == before
+    monkeypatch.setattr(prepare, "_SHARD_BYTES", 5_000)
     prepare.main("cifar10")
     assert contents("cifar10") == before
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from atcore.base.errors import UserError
-from atcore.images import table
+from atcore.images.stored import write
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build, weights_to_bytes
@@ -27,7 +27,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
     split = ImageTable(np.arange(6), images, np.arange(6, dtype=np.int32) % 2, ("a", "b"))
     for name in ("train", "test"):
-        table.write(split, paths.split("shapes", name))
+        write(split, paths.split("shapes", name))
     configure(encoder="raw/encoder/own.safetensors")
     return tmp_path
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from disk import read_table
 from PIL import Image
 
 from atcore.base.errors import UserError
-from atcore.images import table
+from atcore.images.stored import write
 from atcore.images.table import ImageTable
 from atcore.stylizing.styles import pictures
 from atcore.variants.kinds import KINDS, vary
@@ -36,11 +37,12 @@ def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageTable:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pool, "connect", nullcontext)
     monkeypatch.setattr(pool, "spread", _in_order)
+    monkeypatch.setattr(pool, "node", str)
     STYLES.mkdir(parents=True)
     (STYLES / "README.md").write_text("ours")
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
     split = ImageTable(np.arange(6), images, np.arange(6, dtype=np.int32) % 2, ("a", "b"))
-    table.write(split, paths.split("shapes", "test"))
+    write(split, paths.split("shapes", "test"))
     return split
 
 
@@ -54,7 +56,7 @@ def configure(variant: str, **changes: object) -> None:
 def test_every_variant_of_the_projects_own_file_fits_small_images(variant: str) -> None:
     configure(variant)
     variants.main("shapes", variant)
-    found = [table.read(path) for path in paths.variant("shapes", variant).iterdir()]
+    found = [read_table(path) for path in paths.variant("shapes", variant).iterdir()]
     assert found
     assert all(len(part) == 6 for part in found)
 
@@ -68,7 +70,7 @@ def test_styles_are_drawn_or_taken_from_the_folder(
     variants.main("shapes", "stylized")
     styles = None if folder is None else pictures(STYLES, 16)
     expected = vary("stylized", test_images, 0.6, test_images, 0, Styling(pictures=styles))
-    found = table.read(paths.variant_level("shapes", "stylized", 0.6))
+    found = read_table(paths.variant_level("shapes", "stylized", 0.6))
     assert np.array_equal(found.images, expected.images)
 
 

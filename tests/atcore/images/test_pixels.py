@@ -28,14 +28,14 @@ def test_pixels_are_scaled_to_one_and_channels_come_first() -> None:
 def test_statistics_are_those_of_numpy() -> None:
     images = random_bytes(5, 7, 6, 3)
     images[..., 1] //= 3
-    mean, std = channel_statistics(images)
+    mean, std = channel_statistics(images.split(2))
     scaled = images.numpy().astype(np.float64) / 255
     assert mean == pytest.approx(scaled.mean(axis=(0, 1, 2)), abs=1e-12)
     assert std == pytest.approx(scaled.std(axis=(0, 1, 2)), abs=1e-9)
 
 
 def test_statistics_of_one_colour_can_divide() -> None:
-    mean, std = channel_statistics(torch.full((2, 4, 4, 3), 51, dtype=torch.uint8))
+    mean, std = channel_statistics([torch.full((2, 4, 4, 3), 51, dtype=torch.uint8)])
     assert mean == pytest.approx((0.2, 0.2, 0.2))
     assert std == pytest.approx((1e-3, 1e-3, 1e-3))
 

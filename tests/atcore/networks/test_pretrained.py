@@ -15,7 +15,7 @@ from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
 from atcore.networks.pretrained import Pretrained, download, imagenet, read
-from atcore.training.data import Split
+from atcore.training.data import LoadedSplit
 from atcore.training.loop import train, trained_weights
 
 SPEC = ModelSpec("resnet18", tuple("abc"), 64, (0.5,) * 3, (0.25,) * 3)
@@ -105,9 +105,9 @@ def test_weights_of_another_network_are_refused(spec: ModelSpec, pretrained: Pre
         pretrained.copy_to(build(spec))
 
 
-def enlarged(table: ImageTable) -> Split:
+def enlarged(table: ImageTable) -> LoadedSplit:
     split = split_of(table)
-    return Split(split.images.repeat_interleave(2, 1).repeat_interleave(2, 2), split.labels)
+    return LoadedSplit(split.images.repeat_interleave(2, 1).repeat_interleave(2, 2), split.labels)
 
 
 def test_training_from_them_is_reproducible_resumable_and_not_from_scratch(

@@ -17,7 +17,7 @@ from atcore.attacks.threats import Linf
 from atcore.base.errors import UserError
 from atcore.images.pixels import to_pixels
 from atcore.networks.models import weights_to_bytes
-from atcore.training.data import Split
+from atcore.training.data import Batch, LoadedSplit
 from atcore.training.loop import Progress, train, trained_weights
 from atcore.training.losses import CrossEntropy, Trades
 from atcore.training.run import Training, TrainingDivergedError, follow, torch_rng
@@ -36,7 +36,7 @@ EVERYTHING = training_spec(
 )
 
 
-def weights(progress: Progress, training: Split = TRAIN) -> bytes:
+def weights(progress: Progress, training: LoadedSplit = TRAIN) -> bytes:
     return weights_to_bytes(trained_weights(progress.checkpoint, model_spec(training)))
 
 
@@ -122,12 +122,12 @@ def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:
 
 
 def test_a_network_is_trained_on_crops_of_larger_images() -> None:
-    larger = Split(F.pad(TRAIN.images, (0, 0, 4, 4, 4, 4)), TRAIN.labels)
+    larger = LoadedSplit(F.pad(TRAIN.images, (0, 0, 4, 4, 4, 4)), TRAIN.labels)
     training = Training(EVERYTHING, model_spec(TRAIN), len(TRAIN.labels), torch.device("cpu"))
-    (part,) = training.parts(larger, torch.arange(10), 5)
+    (part,) = training.parts(Batch(larger.images[:10], larger.labels[:10]), 5)
     assert part.clean.shape == part.attacked.shape == (10, 3, 32, 32)
     # The same pixels at the same places as where they are padded first.
-    (padded,) = training.parts(TRAIN, torch.arange(10), 5)
+    (padded,) = training.parts(Batch(TRAIN.images[:10], TRAIN.labels[:10]), 5)
     assert torch.equal(part.clean, padded.clean)
 
 
@@ -162,13 +162,13 @@ def test_history_grows_by_one_epoch_at_a_time() -> None:
 # --- what is learned and measured ---------------------------------------------------------------
 
 
-def colours(count: int, seed: int) -> Split:
+def colours(count: int, seed: int) -> LoadedSplit:
     """Eight colours with noise, 8 px: learned within an epoch, and robustly."""
     labels = np.arange(count) % 8
     sides = np.stack([(labels >> bit) & 1 for bit in range(3)], axis=-1) * 2 - 1
     noise = np.random.default_rng(seed).normal(0, 6, (count, 8, 8, 3))
     images = np.rint((128 + 60 * sides[:, None, None, :] + noise).clip(0, 255)).astype(np.uint8)
-    return Split(torch.from_numpy(images), torch.from_numpy(labels))
+    return LoadedSplit(torch.from_numpy(images), torch.from_numpy(labels))
 
 
 COLOURS, MORE_COLOURS = colours(256, 0), colours(128, 1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import Linf
 from atcore.networks.models import weights_to_bytes
+from atcore.training.data import Batch
 from atcore.training.loop import train, trained_weights
 from atcore.training.losses import Trades
 from atcore.training.run import Training, TrainingDivergedError
@@ -85,7 +86,7 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
     run = Training(spec, model_spec(TRAIN), images, torch.device("cpu"), rank)
     run.model.eval()
     step = run.steps - 1  # past the warm-up of eps
-    for part in run.parts(TRAIN, torch.arange(images), step):
+    for part in run.parts(Batch(TRAIN.images[:images], TRAIN.labels[:images]), step):
         loss, right = run.update(part, rate=0.1)
     run.workers.sum([loss])
     run.workers.sum([right])

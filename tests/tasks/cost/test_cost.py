@@ -24,7 +24,7 @@ from atcore.salience.explain import explain
 from atcore.salience.maps import MapSettings
 from atcore.salience.rows import Row
 from atcore.stylizing.encoder import Encoder
-from atcore.training.data import Split
+from atcore.training.data import LoadedSplit
 from atcore.training.run import Training
 from flows import paper
 from tasks.cost.model import Counts, stages
@@ -66,8 +66,10 @@ def test_passes_of_a_training_are_those_of_its_modules(method: str) -> None:
     spec = replace(training_spec(SETTINGS, "shapes", method, 0), epochs=2, batch_size=4, threads=1)
     model = ModelSpec("small", CLASSES, 8, (0.5,) * 3, (0.25,) * 3)
 
-    def split(count: int) -> Split:
-        return Split(torch.zeros((count, 8, 8, 3), dtype=torch.uint8), torch.arange(count) % 3)
+    def split(count: int) -> LoadedSplit:
+        return LoadedSplit(
+            torch.zeros((count, 8, 8, 3), dtype=torch.uint8), torch.arange(count) % 3
+        )
 
     run = Training(spec, model, 10, torch.device("cpu"))
     counter = Counter()

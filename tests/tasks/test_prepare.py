@@ -32,13 +32,18 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def configure(
-    dataset: str, images: tuple[Any, Any, Any], *, epochs: int | None = None, **changes: Any
+    dataset: str,
+    images: tuple[Any, Any, Any],
+    *,
+    epochs: int = 12,
+    batch_size: int = 64,
+    **changes: Any,
 ) -> None:
     """The project's params.yaml with changes to one dataset; images of train, validation, test."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text())
     own = params["dataset"][dataset]
     own |= {"images": dict(zip(SPLITS, images, strict=True)), **changes}
-    own["training"] = own["training"] | ({"epochs": epochs} if epochs else {})
+    own["training"] |= {"epochs": epochs, "batch_size": batch_size}
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
 

@@ -80,9 +80,7 @@ def test_a_training_goes_on_to_the_same_model_once_the_cluster_of_ray_address_is
         wait_until(lambda: "The node is up." in first.output, "the cluster")
         with flows.start(targets=["train@shapes-pgd_linf_8-0"], force=True) as running:
             wait_until(lambda: running.ended or workspace.checkpoint, "the first checkpoint")
-            found = [p for p in workspace.processes() if p.name() == "gcs_server"]
-            print([(p.pid, p.ppid(), p.cmdline()) for p in found])
-            (control,) = found
+            (control,) = (p for p in workspace.processes() if p.name() == "gcs_server")
             control.kill()
             wait_until(lambda: first.ended, "the end of the cluster")
             with given_cluster(workspace, port, common):

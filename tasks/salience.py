@@ -7,6 +7,7 @@ R x n x H x W x 3, each kind of map float32 R x n x H x W under its name, `predi
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def _explain(
     size = len(chosen)
     with network.named():
         model = load_folded(network.spec, network.weights, device)
-    return explain(
+    found = explain(
         model,
         untrained_network(network.spec, seed, device),
         rows,
@@ -70,6 +71,9 @@ def _explain(
         ),
         device,
     )
+    # The driver needs no more maps than it shows.
+    shown = max(settings.images - start, 0)
+    return replace(found, maps={kind: maps[:, :shown] for kind, maps in found.maps.items()})
 
 
 def _rows(settings: Params) -> list[Row]:
@@ -84,7 +88,7 @@ def _shown(
 ) -> dict[str, NDArray[np.generic]]:
     """The tensors of the first `count` images, which are those of `images`."""
     tensors: dict[str, NDArray[np.generic]] = {
-        kind: np.concatenate([part.maps[kind] for part in parts if kind in part.maps], 1)[:, :count]
+        kind: np.concatenate([part.maps[kind] for part in parts if kind in part.maps], 1)
         for kind in kinds
     }
     tensors["predicted"] = np.concatenate([part.predicted for part in parts], 1)[:, :count]

@@ -8,8 +8,9 @@ it, and held against its checksums before it gets that name.
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,32 @@ _GIGABYTE = 10**9
 
 def _folder() -> Path:
     """Where this node keeps tables."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches, "atcnn", "tables")
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "atcnn", "tables")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise UserError(
+            f"{folder}: the node {socket.gethostname()} may not keep image tables there; "
+            "start it with another XDG_CACHE_HOME"
+        ) from error
+    return folder
 
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
     """Whoever holds the lock and dies gives it back."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _used(folder: Path) -> int:
+    """Bytes of all tables in a folder, with those that are still on their way."""
+    used = 0
+    for file in folder.rglob("*.arrow"):
+        with suppress(FileNotFoundError):  # It has arrived this moment.
+            used += file.stat().st_size
+    return used
 
 
 def _make_room(folder: Path, size: int, limit: int) -> None:
@@ -46,11 +62,9 @@ def _make_room(folder: Path, size: int, limit: int) -> None:
 
     Who reads one of them has it open and reads on.
     """
-    kept = sorted(folder.glob("*.arrow"), key=lambda file: file.stat().st_mtime)
-    used = sum(file.stat().st_size for file in kept)
-    while kept and used + size > limit:
-        used -= kept[0].stat().st_size
-        kept.pop(0).unlink(missing_ok=True)
+    oldest_last = sorted(folder.glob("*.arrow"), key=lambda file: -file.stat().st_mtime)
+    while oldest_last and _used(folder) + size > limit:
+        oldest_last.pop().unlink()
 
 
 @dataclass(frozen=True)
@@ -79,18 +93,23 @@ class SharedTable:
         """The table, on the node where this is called.
 
         Raises:
-            UserError: the table is larger than a node may keep, was damaged on its way, or the
-                workspace's file is another one by now.
+            UserError: this node may not keep tables, or none as large as this one, or what came of
+                the workspace's file is damaged or another table.
         """
         if os.access(self.path, os.R_OK) and (mine := StoredTable(self.path)).digest == self.digest:
             return mine
-        folder = _folder()
-        file = folder / f"{self.digest}.arrow"
-        with _locked(folder / f"{self.digest}.lock"):
-            if not file.exists():
+        file = _folder() / f"{self.digest}.arrow"
+        with _locked(file.with_suffix(".lock")):
+            while (table := self._kept(file)) is None:
                 self._fetch(file)
-            # When it was used.
-            file.touch()
+            return table
+
+    def _kept(self, file: Path) -> StoredTable | None:
+        """The table if this node has it; who has it open need not care when it is removed."""
+        with _locked(file.with_name("lock")):
+            if not file.exists():
+                return None
+            os.utime(file)
             return StoredTable(file)
 
     def _fetch(self, file: Path) -> None:
@@ -99,24 +118,30 @@ class SharedTable:
                 f"ray.cache: {self.limit / _GIGABYTE:g} GB are too few; "
                 f"{self.path} has {self.size / _GIGABYTE:.3f}"
             )
-        _make_room(file.parent, self.size, self.limit)
         piece: Any = ray.remote(num_cpus=0)(_piece)
         there = piece.options(scheduling_strategy=pool.only_on(self.node))
         with replacing(file) as temporary:
             with temporary.open("wb") as written, pool.users_mistakes():
+                with _locked(file.with_name("lock")):
+                    _make_room(file.parent, self.size, self.limit)
+                    os.posix_fallocate(written.fileno(), 0, self.size)
                 for start in range(0, self.size, _PIECE):
                     written.write(ray.get(there.remote(self, start)))
-            arrived = StoredTable(temporary)
-            if arrived.digest != self.digest:
-                raise UserError(f"{self.path}: changed while it was read; run the stage again")
-            try:
-                for _ in arrived.verified():
-                    pass
-            except UserError as error:
+            if not self._is(temporary):
                 raise UserError(
-                    f"{self.path}: damaged, here or on its way to another node; "
-                    "remove it and run the stage again that wrote it"
-                ) from error
+                    f"{self.path}: damaged, or another one since the stage began; "
+                    "run again the stage that writes it, then this one"
+                )
+
+    def _is(self, file: Path) -> bool:
+        """Whether a file is the whole table, undamaged."""
+        try:
+            found = StoredTable(file)
+            for _ in found.verified():
+                pass
+        except UserError:
+            return False
+        return found.digest == self.digest
 
 
 def _piece(table: SharedTable, start: int) -> bytes:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipeline_workspace import (
     the_error,
 )
 
+from atcore.images.stored import StoredTable
 from tasks.cluster.local import too_slow
 from tasks.processes.addresses import free_port
 from tasks.processes.service import service
@@ -56,6 +57,18 @@ class Remote:
     @property
     def storage(self) -> Path:
         return self.workspace.root.with_name("storage")
+
+    @property
+    def fetched(self) -> dict[str, dict[str, os.stat_result]]:
+        """The image tables that each node has for itself, by their digests."""
+        return {
+            ip: {file.stem: file.stat() for file in cache(self.workspace, ip).rglob("*.arrow")}
+            for ip in NODES
+        }
+
+
+def cache(workspace: Workspace, ip: str) -> Path:
+    return workspace.root.with_name(f"cache-{ip}")
 
 
 @contextmanager
@@ -101,7 +114,8 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     with ExitStack() as stack:
         stack.enter_context(node(token, *start, f"--node-ip-address={HEAD}"))
         for ip in NODES:
-            stack.enter_context(blind_node(token, address, ip, [workspace.root, *CODE]))
+            own = {**token, "XDG_CACHE_HOME": str(cache(workspace, ip))}
+            stack.enter_context(blind_node(own, address, ip, [workspace.root, *CODE]))
         environment = {**NO_CLUSTER, **token, "RAY_ADDRESS": address}
         succeeded(workspace.stage("prepare", "shapes", env=environment))
         yield Remote(workspace, environment)
@@ -133,6 +147,15 @@ def test_a_storage_that_a_node_does_not_see_is_refused(remote: Remote) -> None:
     assert any(ip in message for ip in NODES)
 
 
+def in_order(
+    workspace: Workspace,
+    stages: Sequence[tuple[str, ...]],
+    environment: Mapping[str, str | None],
+) -> None:
+    script = " && ".join(" ".join(stage_command(*stage)) for stage in stages)
+    succeeded(workspace.run("sh", "-c", script, env=environment))
+
+
 def test_stages_write_there_what_they_wrote_under_dvc_on_one_machine(
     pipeline: Pipeline, remote: Remote
 ) -> None:
@@ -146,8 +169,10 @@ def test_stages_write_there_what_they_wrote_under_dvc_on_one_machine(
     for variant in ("patch_shuffled", "cue_conflict"):
         made = Path("variants/shapes", variant)
         shutil.copytree(pipeline.workspace.root / made, workspace.root / made)
-    script = " && ".join(" ".join(stage_command(*stage)) for stage in CHAIN)
-    succeeded(workspace.run("sh", "-c", script, env=remote.environment))
+    first = CHAIN.index(("train", "shapes", "standard", "0")) + 1
+    in_order(workspace, CHAIN[:first], remote.environment)
+    once = remote.fetched
+    in_order(workspace, CHAIN[first:], remote.environment)
     written = workspace.digests(*REPRODUCIBLE)
     # Three splits, the table of each variant, one quality, of one network the weights, predictions,
     # maps and measures, and the weights of the other one.
@@ -158,3 +183,21 @@ def test_stages_write_there_what_they_wrote_under_dvc_on_one_machine(
     assert {f: written[f] for f in alike} == {f: expected[f] for f in alike}
     assert workspace.temporaries() == []
     assert list(remote.storage.iterdir()) == []
+
+    # Nothing came to a node twice, though both trainings were on one of them: of each table it has
+    # the same file as after the first, and never had another.
+    training = StoredTable(workspace.root / "data/shapes/train.arrow").digest
+    assert [training in tables for tables in once.values()].count(True) == 1
+    assert all(training in tables for tables in remote.fetched.values())
+    for ip, tables in once.items():
+        now = remote.fetched[ip]
+        assert {name: now[name].st_ino for name in tables} == {
+            name: file.st_ino for name, file in tables.items()
+        }
+    sizes = {
+        StoredTable(file).digest: file.stat().st_size
+        for folder in ("data", "variants")
+        for file in (workspace.root / folder).rglob("*.arrow")
+    }
+    for tables in remote.fetched.values():
+        assert {name: file.st_size for name, file in tables.items()}.items() <= sizes.items()

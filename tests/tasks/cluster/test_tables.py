@@ -61,10 +61,8 @@ class Node:
 
     @property
     def kept(self) -> set[str]:
-        """Everything in the folder but locks."""
-        return {
-            path.name for path in self.cache.rglob("*") if path.is_file() and path.suffix != ".lock"
-        }
+        """The tables in the folder, with those on their way."""
+        return {path.name for path in self.cache.rglob("*.arrow")}
 
 
 def results(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
@@ -141,16 +139,19 @@ def test_tables_that_were_not_used_for_long_make_room(node: Node) -> None:
 
 def test_what_cannot_be_fetched_is_named_and_leaves_nothing(node: Node) -> None:
     large = node.share("large", limit=0.001)
-    damaged, changed = node.share("damaged"), node.share("changed")
+    damaged, changed, shorter = map(node.share, ("damaged", "changed", "shorter"))
     data = bytearray(damaged.path.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.path.write_bytes(data)
     write(image_table(300, side=60, seed=5), changed.path)
-    errors = [found["error"] for found in node.read(large, damaged, changed)]
+    write(image_table(200, side=60), shorter.path)
+    errors = [found["error"] for found in node.read(large, damaged, changed, shorter)]
     assert errors == [
         f"ray.cache: 0.001 GB are too few; {large.path} has {large.size / 1e9:.3f}",
-        f"{damaged.path}: damaged, here or on its way to another node; "
-        "remove it and run the stage again that wrote it",
-        f"{changed.path}: changed while it was read; run the stage again",
+        *(
+            f"{path}: damaged, or another one since the stage began; "
+            "run again the stage that writes it, then this one"
+            for path in (damaged.path, changed.path, shorter.path)
+        ),
     ]
     assert node.kept == set()

@@ -86,7 +86,5 @@ def test_a_training_goes_on_to_the_same_model_once_the_cluster_of_ray_address_is
             with given_cluster(workspace, port, common):
                 run = flows.ended(running.wait())
     assert (run.type, run.tries["train@shapes-pgd_linf_8-0"]) == ("COMPLETED", 2)
-    said = "\n".join(run.lines)
-    assert f"the Ray cluster of this run was lost: nothing answers at 127.0.0.1:{port}" in said
     model = "models/shapes/pgd_linf_8/0/*"
     assert workspace.digests(model) == pipeline.workspace.digests(model)

@@ -53,8 +53,9 @@ class LoadedSplit:
         return LoadedSplit(self.images.to(device), self.labels.to(device))
 
     def batches(self, rows: Sequence[Tensor]) -> Iterator[Batch]:
-        # In one message: one for each batch could wait for the device.
-        chosen = torch.cat([*rows]).to(self.labels.device)
+        # In one message: one for each batch could wait for the device. There may be no rows at all.
+        none = torch.empty(0, dtype=torch.int64)
+        chosen = torch.cat([none, *rows]).to(self.labels.device)
         for own in chosen.split([len(each) for each in rows]):
             yield Batch(self.images[own], self.labels[own])
 

@@ -73,6 +73,11 @@ def test_batches_come_in_the_order_in_which_they_are_asked_for(
         assert batch.labels.dtype == torch.int64
 
 
+def test_who_asks_for_no_batches_gets_none(stored: list[StoredTable]) -> None:
+    for split in (LOADED[0], StoredSplit(stored[0])):
+        assert list(split.batches([])) == []
+
+
 def test_what_cannot_be_read_ends_the_training(stored: list[StoredTable]) -> None:
     with stored[0].path.open("r+b") as file:
         file.truncate(5000)

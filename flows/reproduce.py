@@ -68,7 +68,7 @@ def _cluster() -> Iterator[Callable[[], Mapping[str, str]]]:
                 wait_for_cluster(address, say)
             except (NotStartedError, ClusterGoneError) as error:
                 raise UserError(str(error)) from error
-            return {"RAY_ADDRESS": address}
+            return {}
 
         yield found
 

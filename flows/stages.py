@@ -28,7 +28,6 @@ from flows.errors import UserError
 from flows.history import History
 from flows.pipeline import Begun, Pipeline, Planned
 from flows.schedule import Schedule
-from tasks.processes.addresses import answers
 from tasks.processes.holder import Hold
 
 # What a stage leaves with when it has lost a machine; killed ones (137) may have lost theirs.
@@ -106,8 +105,7 @@ def _brought_up_to_date(run: Run, name: str) -> State[Any]:
     started = time.monotonic()
     environment = {**run.cluster(), **run.environment, **environment}
     status = run.commands.run(command, cwd=folder, env=environment, on_line=on_line)
-    # Ray ends a client whose node has died with status 1 and without a word.
-    if status in _LOST or (status and not answers(environment["RAY_ADDRESS"])):
+    if status in _LOST:
         reason = [f"{name} ended with status {status}", *list(last)[-1:]]
         raise LostMachineError(": ".join(reason))
     if status:

@@ -18,49 +18,15 @@ from threading import Thread
 from typing import Any
 
 from tasks.cluster.local import LocalCluster
-from tasks.processes import disk
+from tasks.processes import disk, dvc
 from tasks.processes.addresses import is_ours
 from tasks.processes.patience import on_stderr
 from tasks.processes.service import NotStartedError
 
-# DVC sets it for the command of each stage.
-_STAGE = "DVC_STAGE"
-
-
-def _stage_of(process: int) -> str | None:
-    variables = Path("/proc", str(process), "environ").read_bytes().split(b"\0")
-    name = f"{_STAGE}=".encode()
-    return next((v.removeprefix(name).decode() for v in variables if v.startswith(name)), None)
-
-
-def _status(process: int) -> list[str]:
-    """Fields of proc(5)'s stat, from the third on."""
-    return Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
-
-
-def is_of_dvc() -> bool:
-    """Whether DVC has started this process as a stage."""
-    return _STAGE in os.environ
-
-
-def dvc() -> int | None:
-    """The process of DVC that runs this stage; None where there is none, or none any more.
-
-    That is its nearest ancestor that is not of the stage, in whose process group the stage is.
-    """
-    stage, process = os.environ.get(_STAGE), os.getpid()
-    if stage is None:
-        return None
-    with suppress(OSError):
-        while _stage_of(process) == stage:
-            process = int(_status(process)[1])
-        return process if os.getpgid(process) == os.getpgrp() else None
-    return None
-
 
 def _connected(process: int) -> socket.socket:
     """A connection to the program that keeps the cluster, which is started if there is none."""
-    address = f"\0atcnn-cluster-{process}-{_status(process)[19]}"
+    address = f"\0atcnn-cluster-{process}-{dvc.started(process)}"
     with socket.socket(socket.AF_UNIX) as listener, suppress(OSError):
         # Taken, if there is one.
         listener.bind(address)
@@ -88,7 +54,7 @@ def environment(say: Callable[[str], None] = on_stderr) -> dict[str, str] | None
         NotStartedError: there was no cluster, and it did not start.
         OSError: Ray's folder is full.
     """
-    process = dvc()
+    process = dvc.running()
     if process is None:
         return None
     with _connected(process) as connection, connection.makefile() as answers:

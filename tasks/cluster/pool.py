@@ -6,14 +6,12 @@ and a command that is run by hand starts its own.
 
 import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import ray
 from ray._private import ray_constants
@@ -24,14 +22,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import atcore
 import tasks
 from atcore.base.errors import UserError
-from tasks.cluster import kept
+from tasks.cluster import kept, watch
 from tasks.cluster.local import WORKER_ENVIRONMENT, LocalCluster
-from tasks.cluster.watch import watched
 from tasks.console.command import LostMachineError
 from tasks.console.progress import track
 from tasks.processes import disk
 from tasks.processes.addresses import answers, probe
-from tasks.processes.patience import on_stderr
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,8 +38,6 @@ _QUEUED_PER_CPU = 3
 # may, and Ray's client waits for it, but for 60 s and not longer.
 _NODE_SECONDS = 2
 _HEAD_SECONDS = 50
-# Of a process: how often it has begun, and the most that it does so.
-_TRY, _TRIES = "ATCNN_TRY", 3
 # Quiet defaults for every process of ours; a user's own settings win.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -85,27 +79,6 @@ def environment(changes: Mapping[str, str]) -> Iterator[None]:
         _read_environment()
 
 
-def _end(address: str) -> NoReturn:
-    print(
-        f"error: the Ray cluster of this run was lost: nothing answers at {address}",
-        file=sys.stderr,
-        flush=True,
-    )
-    # Not an exception: this may be called in a thread.
-    os._exit(os.EX_TEMPFAIL)
-
-
-def _begin_again(environment: Mapping[str, str], address: str) -> NoReturn:
-    tried = int(environment.get(_TRY, "1"))
-    orphaned = kept.is_of_dvc() and kept.dvc() is None
-    if tried == _TRIES or orphaned:
-        _end(address)
-    sys.stdout.flush()
-    on_stderr(f"the Ray cluster at {address} was lost; beginning again with another one")
-    again = {**environment, _TRY: str(tried + 1)}
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], again)
-
-
 @contextmanager
 def connect() -> Iterator[None]:
     """Connect to the cluster of `RAY_ADDRESS`, or to a local one, for the time of the block.
@@ -113,8 +86,8 @@ def connect() -> Iterator[None]:
     Workers receive the project's code from here, so that a node needs neither the workspace nor
     an installation of the project.
 
-    If the cluster is lost, this process ends with the status EX_TEMPFAIL, or begins again where the
-    cluster was a local one. It leaves what a kill leaves.
+    If the cluster is lost, this process ends out of order: `tasks.console.command` says so, and
+    begins again where that is of use. It leaves what a kill leaves.
 
     Raises:
         UserError: `RAY_ADDRESS` names a cluster that cannot be reached or refuses the token.
@@ -125,18 +98,16 @@ def connect() -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     disk.require_room_for_ray()
-    lost: Callable[[str], NoReturn] = _end
     with ExitStack() as stack:
         if not os.environ.get("RAY_ADDRESS"):
-            lost = partial(_begin_again, dict(os.environ))
             own = kept.environment() or stack.enter_context(LocalCluster()).environment()
             stack.enter_context(environment(own))
-        stack.enter_context(_connected(os.environ["RAY_ADDRESS"], lost))
+        stack.enter_context(_connected(os.environ["RAY_ADDRESS"]))
         yield
 
 
 @contextmanager
-def _connected(address: str, lost: Callable[[str], NoReturn]) -> Iterator[None]:
+def _connected(address: str) -> Iterator[None]:
     _require_reachable(address)
     runtime = {
         "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
@@ -150,7 +121,7 @@ def _connected(address: str, lost: Callable[[str], NoReturn]) -> Iterator[None]:
             f"RAY_ADDRESS: the cluster at {address} refused the connection; "
             "check RAY_AUTH_MODE and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
-    with watched({_own_node(): _NODE_SECONDS, address: _HEAD_SECONDS}, lost):
+    with watch.watched({_own_node(): _NODE_SECONDS, address: _HEAD_SECONDS}):
         try:
             yield
         except RayTaskError:
@@ -161,7 +132,7 @@ def _connected(address: str, lost: Callable[[str], NoReturn]) -> Iterator[None]:
             if disk.is_full(error):
                 raise
             if not answers(address):
-                lost(address)
+                watch.end()
             reason = " ".join(str(error).split())
             name = type(error).__name__
             raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error

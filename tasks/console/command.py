@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 
 from atcore.base.errors import UserError
-from tasks.processes import disk
+from tasks.processes import disk, dvc
+from tasks.processes.child import forked
 from tasks.processes.holder import HeldError
 from tasks.processes.service import NotStartedError
 
@@ -14,13 +15,11 @@ class LostMachineError(Exception):
     """A machine of the cluster was lost and with it this stage, which is worth another try."""
 
 
-def run(main: Callable[..., object], *names: str) -> None:
-    """Call `main` with the command's arguments, one for each of `names`.
+# How often work is begun whose cluster is lost.
+_TRIES = 3
 
-    A name such as `--to` stands for itself and is no argument of `main`. A user's mistake or a full
-    disk ends in one line on standard error and exit status 2, a lost machine or a cluster that did
-    not start in one line and the status EX_TEMPFAIL.
-    """
+
+def _arguments(names: tuple[str, ...]) -> list[str]:
     given, flags = sys.argv[1:], [name.startswith("--") for name in names]
     if len(given) != len(names) or any(
         flag and word != name for word, name, flag in zip(given, names, flags, strict=True)
@@ -30,7 +29,10 @@ def run(main: Callable[..., object], *names: str) -> None:
         shown = [name if flag else name.upper() for name, flag in zip(names, flags, strict=True)]
         print(f"usage: python -m {' '.join([module, *shown])}", file=sys.stderr)
         sys.exit(2)
-    arguments = [word for word, flag in zip(given, flags, strict=True) if not flag]
+    return [word for word, flag in zip(given, flags, strict=True) if not flag]
+
+
+def _call(main: Callable[..., object], arguments: list[str]) -> None:
     try:
         with disk.telling():
             main(*arguments)
@@ -40,3 +42,28 @@ def run(main: Callable[..., object], *names: str) -> None:
     except (LostMachineError, NotStartedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)
+
+
+def run(main: Callable[..., object], *names: str) -> None:
+    """Call `main` with the command's arguments, one for each of `names`.
+
+    A name such as `--to` stands for itself and is no argument of `main`. A user's mistake or a full
+    disk ends in one line on standard error and exit status 2, a lost machine or a cluster that did
+    not start in one line and the status EX_TEMPFAIL. So does a lost cluster of `RAY_ADDRESS`; if it
+    was a local one, `main` is called again, which finds or starts another one.
+    """
+    arguments = _arguments(names)
+    address = os.environ.get("RAY_ADDRESS")
+    for others in reversed(range(_TRIES)):
+        # Ray ends a process whose cluster is lost at once and without a word.
+        ended = forked()
+        if ended is None:
+            return _call(main, arguments)
+        if ended.in_order or ended.status < 0:
+            ended.follow()
+        if address or not others or dvc.has_ended():
+            break
+        print("the Ray cluster of this command was lost; beginning again", file=sys.stderr)
+    which = f"at {address}" if address else "of this command"
+    print(f"error: the Ray cluster {which} was lost", file=sys.stderr)
+    os._exit(os.EX_TEMPFAIL)

@@ -1,0 +1,62 @@
+"""Work in a child, of whose end the parent has something to say that the child no longer can."""
+
+import atexit
+import ctypes
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child has ended.
+
+    Attributes:
+        status: of its exit; negative, the signal that has ended it.
+        in_order: whether Python came to its end, with an exception or without.
+    """
+
+    status: int
+    in_order: bool
+
+    def follow(self) -> None:
+        """End this process in the same way."""
+        if self.status < 0:
+            signal.signal(-self.status, signal.SIG_DFL)
+            signal.raise_signal(-self.status)
+        os._exit(abs(self.status))
+
+
+def _live_no_longer_than(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # It has ended before that.
+        os._exit(1)
+
+
+def forked() -> Ended | None:
+    """Go on in a child, which does not outlive this process, and in this one after the child's end.
+
+    Returns:
+        None in the child, how that has ended in the parent.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    ended, ending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _live_no_longer_than(parent)
+        os.close(ended)
+        # What is registered first is called last.
+        atexit.register(os.write, ending, b".")
+        return None
+    os.close(ending)
+    # Ctrl-C in a terminal reaches the child too, which says what becomes of it.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _, waited = os.waitpid(child, 0)
+    signal.signal(signal.SIGINT, handler)
+    with os.fdopen(ended, "rb") as pipe:
+        return Ended(os.waitstatus_to_exitcode(waited), in_order=bool(pipe.read()))

@@ -41,10 +41,10 @@ PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
 	--numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
 test: lint types
-	$(PYTEST) -m "not system"
+	$(PYTEST) -m "not long"
 
 test-all: test
-	$(PYTEST) -m system
+	$(PYTEST) -m long
 
 lint: install
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if item.path.parent.name in order or FIXTURES.intersection(fixtures):
-            item.add_marker("system")
+            item.add_marker("long")
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
 

@@ -433,8 +433,8 @@ def _foolbox(attack: PGD, victim: Victim) -> Tensor:
 @pytest.mark.parametrize(
     "attack",
     [
-        PGD(threat=Linf(1 / 255), step_size=0.3 / 255, steps=6),
-        PGD(threat=L2(0.15), step_size=0.05, steps=6),
+        PGD(threat=Linf(3 / 255), step_size=0.9 / 255, steps=6),
+        PGD(threat=L2(0.45), step_size=0.15, steps=6),
     ],
     ids=["linf", "l2"],
 )

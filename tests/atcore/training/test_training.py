@@ -58,7 +58,8 @@ def run(spec: TrainingSpec, **arguments: Any) -> list[Progress]:
             {"loss": Trades(beta=6), "attack": TRADES_ATTACK, "precision": "bf16"},
             id="trades in bf16",
         ),
-        pytest.param({"replays": 2}, id="free"),
+        # Larger batches make so few updates that the accuracy jumps as in a collapse.
+        pytest.param({"replays": 2, "batch_size": 16}, id="free"),
         pytest.param({"ema": 0.9}, id="ema"),
         pytest.param({"ema": 0.9, "keep": "best_robust"}, id="best average"),
         pytest.param({"attack": None, "validation_attack": None}, id="standard"),

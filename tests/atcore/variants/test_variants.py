@@ -542,6 +542,7 @@ def probe(table: ImageTable, labels: NDArray[np.int32] | None) -> float:
     return train_to_end(spec, training, held_out).history[-1].validation_accuracy
 
 
+@pytest.mark.long
 def test_a_retrained_probe_finds_shape_but_no_texture_in_stylized_images(
     pictures: tuple[ImageTable, ImageTable],
 ) -> None:

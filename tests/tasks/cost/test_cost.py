@@ -158,12 +158,12 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     variant = found["variants@shapes-patch_shuffled"]
     assert (variant.seconds, variant.bytes) == (7 + 3 * 20 * 0.25 / 2, 3 * 20 * pixels)
     train = found["train@shapes-standard-0"]
-    assert (train.seconds, train.bytes) == (7 + 12 * (100 * 3 + 10), 4000)
+    assert (train.seconds, train.bytes) == (7 + 8 * (100 * 3 + 10), 4000)
     control = found["train_control@shapes-underfit-0"]
     assert control.after == ["train@shapes-pgd_linf_8-0"]
     # Three steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]
-    assert pgd.seconds == 7 + 12 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
+    assert pgd.seconds == 7 + 8 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
 
 
 def test_a_stylizer_comes_before_the_variants_that_need_it() -> None:
@@ -180,7 +180,7 @@ def test_workers_share_the_time_of_a_training_and_not_its_cost() -> None:
     method = SETTINGS.method["standard"].model_copy(update={"workers": 4})
     many = SETTINGS.model_copy(update={"method": {**SETTINGS.method, "standard": method}})
     train = estimated(many)["train@shapes-standard-0"]
-    assert (train.seconds, train.shares) == (7 + 12 * (100 * 3 + 10) / 4, 4)
+    assert (train.seconds, train.shares) == (7 + 8 * (100 * 3 + 10) / 4, 4)
 
 
 def test_larger_images_are_stored_for_training() -> None:

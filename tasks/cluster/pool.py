@@ -193,13 +193,14 @@ def users_mistakes() -> Iterator[None]:
 
 
 def call(function: Callable[..., Result], *arguments: Any) -> Result:
-    """`function(*arguments)` on a worker.
+    """`function(*arguments)` on a worker of the workspace's own node, which sees its files.
 
     Raises:
         UserError: the function raised it.
     """
+    remote = ray.remote(num_cpus=0, scheduling_strategy=only_on(node()))(function)
     with users_mistakes():
-        return ray.get(ray.remote(num_cpus=1)(function).remote(*arguments))
+        return ray.get(remote.remote(*arguments))
 
 
 def spread(

@@ -165,7 +165,7 @@ def test_unreadable_images_are_left_out_only_where_allowed(
     damaged = [f"{folder}/a/3.jpg", f"{folder}/b/5.jpg"]
     Path(damaged[0]).write_bytes(image_bytes(3)[:-500])
     Path(damaged[1]).write_text("This is a text.")
-    configure("my_folder", (None, 0.1, 0.2), allow_unreadable=2)
+    configure("my_folder", (None, 0.1, 0.2), image_size=32, allow_unreadable=2)
     prepare.main("my_folder")
     assert "left out, unreadable images: 2 (raw/my_folder/" in capsys.readouterr().out
     tables, info = written("my_folder")

@@ -261,16 +261,13 @@ class Pipeline:
 
     def _restore(self, stage: PipelineStage, *, pull: bool) -> bool:
         """Bring back what the stage once gave, if that is known: first as `dvc.lock` has it."""
-        cache = self._repo.stage_cache
-        with suppress(RunCacheNotFoundError):
-            cache.restore(stage, pull=pull)
-            return True
-        # DVC asks the run cache for nothing that a lock names, be it a lock of another machine.
-        for out in stage.outs:
-            out.hash_info = HashInfo()
-        with suppress(RunCacheNotFoundError):
-            cache.restore(stage, pull=pull)
-            return True
+        for _ in range(2):
+            with suppress(RunCacheNotFoundError):
+                self._repo.stage_cache.restore(stage, pull=pull)
+                return True
+            # DVC asks the run cache for nothing that a lock names, be it a lock of another machine.
+            for out in stage.outs:
+                out.hash_info = HashInfo()
         return False
 
     def command(self, name: str) -> tuple[list[str], Path, dict[str, str]]:

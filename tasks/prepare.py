@@ -17,7 +17,7 @@ from atcore.base.files import replacing, write_text
 from atcore.images import shapes
 from atcore.images.decode import decode_shard
 from atcore.images.stored import writing
-from atcore.images.table import ImageTable, at_most
+from atcore.images.table import ImageTable, at_most, slices
 from atcore.sources import formats
 from atcore.sources.description import Description, Remembered, describe, digests, together
 from atcore.sources.splits import Amount, Chosen, choose, require_every_class
@@ -102,7 +102,7 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
 
     def make(split: str) -> Iterator[_Shard]:
         own = ids[split]
-        shards = [own[start : start + _SHARD] for start in range(0, len(own), _SHARD)]
+        shards = [own[part] for part in slices(len(own), _SHARD)]
         drawn = pool.spread(_draw, shards, seed, total=len(shards), label=f"draw {split}")
         for shard, pixels in zip(shards, drawn, strict=True):
             yield _Shard(

@@ -24,7 +24,7 @@ FIXTURES = {"ray_cluster", "prefect_api"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process is left alone with it at the end."""
+    """Mark what takes long, and begin with it: no process is left alone with it at the end."""
     order = {folder: index for index, folder in enumerate(FOLDERS)}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())

@@ -47,7 +47,7 @@ def _connected(process: int) -> socket.socket:
     return connection
 
 
-def environment(say: Callable[[str], None] = on_stderr) -> dict[str, str] | None:
+def environment() -> dict[str, str] | None:
     """What clients of the cluster need in their environment; None for a stage without DVC.
 
     Raises:
@@ -68,7 +68,7 @@ def environment(say: Callable[[str], None] = on_stderr) -> dict[str, str] | None
                 raise NotStartedError(answer)
             if kind == "full":
                 raise disk.full(Path(answer))
-            say(answer)
+            on_stderr(answer)
     raise NotStartedError("the program that keeps the Ray cluster of this run has ended")
 
 

@@ -10,13 +10,12 @@ from tasks.processes.child import forked
 from tasks.processes.holder import HeldError
 from tasks.processes.service import NotStartedError
 
+# How often work is begun whose cluster is lost.
+_TRIES = 3
+
 
 class LostMachineError(Exception):
     """A machine of the cluster was lost and with it this stage, which is worth another try."""
-
-
-# How often work is begun whose cluster is lost.
-_TRIES = 3
 
 
 def _arguments(names: tuple[str, ...]) -> list[str]:

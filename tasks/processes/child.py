@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 
@@ -22,7 +23,7 @@ class Ended:
     status: int
     in_order: bool
 
-    def follow(self) -> None:
+    def follow(self) -> NoReturn:
         """End this process in the same way."""
         if self.status < 0:
             signal.signal(-self.status, signal.SIG_DFL)

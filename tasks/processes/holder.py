@@ -222,10 +222,7 @@ def main() -> int:
     command = given_command("python -m tasks.processes.holder COMMAND [ARGUMENT ...]")
     exit_on(signal.SIGTERM)
     try:
-        with (
-            disk.telling(),
-            held(Path.cwd(), " ".join(command)) as hold,
-        ):
+        with disk.telling(), held(Path.cwd(), " ".join(command)) as hold:
             if hold.mended:
                 print(hold.mended, file=sys.stderr)
             environment = os.environ | hold.environment

@@ -38,7 +38,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 
 from flows import git
 from flows.errors import UserError
-from tasks.processes import disk
+from tasks.processes import disk, torn
 
 PARAMS = "params.yaml"
 
@@ -261,9 +261,11 @@ class Pipeline:
 
     def _restore(self, stage: PipelineStage, *, pull: bool) -> bool:
         """Bring back what the stage once gave, if that is known: first as `dvc.lock` has it."""
+        cache = self._repo.stage_cache
         for _ in range(2):
+            torn.mend_run_cache(Path(cache.cache_dir))
             with suppress(RunCacheNotFoundError):
-                self._repo.stage_cache.restore(stage, pull=pull)
+                cache.restore(stage, pull=pull)
                 return True
             # DVC asks the run cache for nothing that a lock names, be it a lock of another machine.
             for out in stage.outs:

@@ -8,10 +8,12 @@ that `dvc.lock` names are restored from the cache by what they depend on.
 import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _LOCK = Path("dvc.lock")
 _RWLOCK = Path(".dvc", "tmp", "rwlock")
+_RUN_CACHE = Path(".dvc", "cache", "runs")
 
 
 def _is_whole(lock: bytes) -> bool:
@@ -31,6 +33,16 @@ def _mend_rwlock(file: Path) -> None:
             file.unlink()
 
 
+def mend_run_cache(runs: Path) -> None:
+    """Remove the empty folders among its entries.
+
+    DVC removes an entry that was torn, and fails ever after on the folder that held no other.
+    """
+    for folder in runs.glob("*/*"):
+        with suppress(OSError):  # of one that is not empty
+            folder.rmdir()
+
+
 def mend(root: Path) -> str | None:
     """Put aside the torn files of a workspace that nobody else may change meanwhile.
 
@@ -38,6 +50,7 @@ def mend(root: Path) -> str | None:
         A line for the user if `dvc.lock` was torn.
     """
     _mend_rwlock(root / _RWLOCK)
+    mend_run_cache(root / _RUN_CACHE)
     lock = root / _LOCK
     if not lock.exists() or _is_whole(lock.read_bytes()):
         return None

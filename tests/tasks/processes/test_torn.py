@@ -10,7 +10,9 @@ import pytest
 from dvc.dvcfile import Lockfile
 from dvc.repo import Repo
 from dvc.rwlock import _edit_rwlock
+from dvc.stage.cache import RunCacheNotFoundError
 from dvc.utils.serialize import dump_yaml
+from dvc_data.hashfile.hash_info import HashInfo
 
 from tasks.processes.torn import mend
 
@@ -60,6 +62,25 @@ def test_a_torn_rwlock_is_removed_and_a_whole_one_stays(repo: Any, tmp_path: Pat
     mend(tmp_path)
     with _edit_rwlock(repo.tmp_dir, repo.fs, False) as lock:
         assert list(lock["write"]) == [str(tmp_path / "data")]
+
+
+def test_a_torn_entry_of_the_run_cache_is_as_good_as_none(
+    repo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("input").touch()
+    stage = repo.run(name="copy", cmd="cp input output", deps=["input"], outs=["output"])
+    (entry,) = (file for file in Path(repo.stage_cache.cache_dir).rglob("*") if file.is_file())
+    entry.write_bytes(entry.read_bytes()[:30])
+    Path("dvc.lock").unlink()
+    for out in stage.outs:
+        out.hash_info = HashInfo()
+    for _ in range(2):
+        # DVC removes what is torn, and is lost the next time without this.
+        mend(tmp_path)
+        with pytest.raises(RunCacheNotFoundError):
+            repo.stage_cache.restore(stage)
+    assert not entry.exists()
 
 
 def test_a_folder_without_them_has_nothing_to_mend(repo: Any, tmp_path: Path) -> None:  # noqa: ARG001

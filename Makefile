@@ -6,7 +6,7 @@ IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Set, as images of containers often have it, every process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install repro flow download paper paper-dry test test-all lint types rooms clean
+.PHONY: install repro flow download paper paper-dry test test-all lint types bench rooms clean
 
 install: $(INSTALLED)
 
@@ -18,7 +18,7 @@ $(INSTALLED): requirements.lock
 	@touch $@
 
 repro: install
-	@$(BIN)/python -m tasks.params
+	@$(BIN)/python -m tasks.cost.here
 	@$(IN_VENV) python -m tasks.processes.holder dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
@@ -53,6 +53,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# Half an hour on two CPUs with nothing else to do.
+bench: install
+	$(IN_VENV) python -m benchmarks docs/performance.md
 
 # Draws the rooms into docs/architecture.md anew, after the imports between them have changed.
 rooms: install

@@ -23,7 +23,7 @@ from tasks.workspace import paths, stage
 from tasks.workspace.styling import styling_of
 
 # Kinds that are to take the texture and to leave the shape.
-_PROBED = ("stylized", "saturated")
+PROBED = ("stylized", "saturated")
 _SHARD = 500
 
 
@@ -104,7 +104,7 @@ def main(dataset: str, variant: str) -> None:
         edges[level] = edge_agreement((test.images[rows], changed.images[rows]) for rows in parts)
     drawn = test.origin.get("generator") == "shapes"
     probe = None
-    if drawn and chosen.kind in _PROBED:
+    if drawn and chosen.kind in PROBED:
         probe = _probe(settings, dataset, variant, test)
     write_text(paths.quality(dataset, variant), Quality(edges, probe).to_json())
 

@@ -22,7 +22,7 @@ from atcore.training.loop import train
 from atcore.training.spec import TrainingSpec
 
 # Share of the images that the network does not see in training.
-_HELD_OUT = 1 / 5
+HELD_OUT = 1 / 5
 
 
 def independent(ids: NDArray[np.int64], seed: int) -> ImageTable:
@@ -59,7 +59,7 @@ def accuracy(
     Returns:
         With Wilson's interval.
     """
-    held_out = round(len(images) * _HELD_OUT)
+    held_out = round(len(images) * HELD_OUT)
     pixels, wanted = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
     training = LoadedSplit(pixels[:-held_out], wanted[:-held_out])
     validation = LoadedSplit(pixels[-held_out:], wanted[-held_out:])

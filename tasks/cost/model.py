@@ -1,25 +1,33 @@
 """A cost model of a comparison: what each of its stages takes, and what it waits for.
 
 How many images pass through a network, and in which way, follows from the parameters; how long one
-takes is measured on the cluster at hand, with a few steps of atcore's own training and attacks on
-random images; what a stage costs beside that is measured too. Neither raw data nor anything else of
-the workspace but params.yaml is needed, and nothing is written.
+takes is measured where they will be computed, with a few steps of atcore's own training and attacks
+on random images; what a stage costs beside that is measured too. Neither raw data nor anything else
+of the workspace but params.yaml is needed, and nothing is written.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import ray
 
 from atcore.base.errors import UserError
+from atcore.images import shapes
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
 from atcore.sources.splits import of_source
 from tasks import params
 from tasks.cluster import pool
-from tasks.cost.passes import evaluation_passes, salience_passes, training_passes
+from tasks.cost.passes import (
+    evaluation_passes,
+    probe_passes,
+    salience_passes,
+    training_passes,
+)
 from tasks.cost.timing import Seconds, measured
 from tasks.prepare import centre
+from tasks.quality import PROBED
 from tasks.tools.download import ARCHIVES
 from tasks.train import training_spec
 from tasks.workspace import paths
@@ -43,7 +51,7 @@ class Counts:
 
 
 def counts(settings: params.Params, dataset: str) -> Counts:
-    """From the tables that `prepare` wrote, or from what is known of a public dataset.
+    """From the tables that `prepare` wrote, or from what is known of the dataset without them.
 
     Raises:
         UserError: neither says how many there are.
@@ -53,6 +61,8 @@ def counts(settings: params.Params, dataset: str) -> Counts:
         found = json.loads(info.read_text(encoding="utf-8"))
         return Counts(len(found["classes"]), **found["counts"])
     amounts = settings.dataset[dataset].images.model_dump()
+    if settings.dataset[dataset].format == "shapes":
+        return Counts(len(shapes.CLASSES), **amounts)
     archive = ARCHIVES.get(dataset)
     if archive is None:
         raise UserError(f"{info}: no such file; run `dvc repro prepare` first")
@@ -109,7 +119,7 @@ def stages(
     for name in run.stylizers:
         seconds = took.start + took.stylizers[name] * settings.stylizer[name].steps
         found[f"stylizer@{dataset}-{name}"] = Stage([prepare], seconds, 0)
-    variants = []
+    variants, probe = [], probe_passes(settings)
     for name in run.all_variants:
         count, stylizer = len(settings.variant[name].levels), settings.transfer(name)
         suffix = "" if stylizer is None else "_transferred"
@@ -117,8 +127,10 @@ def stages(
         variant = f"variants{suffix}@{dataset}-{name}"
         work = took.variants[name] * count * n.test
         found[variant] = Stage(after, spread(work), count * n.test * image)
-        # The paper's datasets have no probes, and edges cost next to nothing.
-        found[f"quality{suffix}@{dataset}-{name}"] = Stage([variant], took.start, 0)
+        # Edges cost next to nothing.
+        probed = own.format == "shapes" and settings.variant[name].kind in PROBED
+        quality = took.start + probed * probe.seconds(took.training)
+        found[f"quality{suffix}@{dataset}-{name}"] = Stage([variant], quality, 0)
         variants.append(variant)
     answers = (rows + len(settings.evaluate.robustness)) * n.test * _BYTES_PER_ANSWER
     # uint8 images, and float32 maps of one channel.
@@ -156,21 +168,38 @@ def _model(settings: params.Params, dataset: str, classes: int) -> ModelSpec:
     )
 
 
-def estimate(settings: params.Params) -> dict[str, object]:
-    """What the selected comparison costs on the connected cluster."""
-    resources = ray.cluster_resources()
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    wanted = max(settings.dataset[name].training.threads for name in settings.run.datasets)
-    threads = pool.cpus(wanted)
+def compared(
+    settings: params.Params,
+    share: int,
+    measure: Callable[[params.Params, str, ModelSpec], Seconds],
+) -> dict[str, Stage]:
+    """All stages of the selected comparison.
+
+    Args:
+        share: CPUs (or 1 for a GPU) of one stage.
+        measure: what says how long an image takes, given the network of a dataset.
+
+    Raises:
+        UserError: nothing says how many images a dataset has.
+    """
     found: dict[str, Stage] = {}
     for dataset in settings.run.datasets:
         n = counts(settings, dataset)
         model = _model(settings, dataset, n.classes)
         weights = sum(p.numel() for p in build(model).parameters())
-        took = measured(settings, dataset, model)
-        found |= stages(settings, dataset, n, took, weights, 1 if gpus else threads)
+        took = measure(settings, dataset, model)
+        found |= stages(settings, dataset, n, took, weights, share)
     # A minute or less, on one CPU, of whatever a comparison takes.
     found["report"] = Stage(list(found), took.start, 0)
+    return found
+
+
+def estimate(settings: params.Params) -> dict[str, object]:
+    """What the selected comparison costs on the connected cluster."""
+    resources = ray.cluster_resources()
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    threads = pool.cpus(settings.threads)
+    found = compared(settings, 1 if gpus else threads, measured)
     archives = [ARCHIVES[name] for name in settings.run.datasets if name in ARCHIVES]
     return {
         "device": "GPU" if gpus else "CPU",

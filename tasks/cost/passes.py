@@ -2,6 +2,7 @@
 
 from dataclasses import astuple, dataclass
 
+from atcore.quality.probe import HELD_OUT
 from atcore.training.losses import Trades
 from atcore.training.spec import TrainingSpec
 from tasks.params import Params
@@ -77,3 +78,11 @@ def salience_passes(settings: Params) -> Passes:
     gradients = sum(count * each.get(kind, 1) for kind, count in own.measured.items())
     answers = max(own.measured.values()) * rows
     return Passes(attack=gradients * (rows + 1), forward=answers)
+
+
+def probe_passes(settings: Params) -> Passes:
+    """Of the two networks that are asked for the cues of a variant, with their validation."""
+    own = settings.quality
+    held_out = round(own.images * HELD_OUT)
+    each = Passes(update=own.images - held_out, forward=held_out)
+    return each * (2 * own.epochs)

@@ -1,4 +1,4 @@
-"""How long an image takes on the cluster at hand: a few real steps on random images."""
+"""How long an image takes, on a cluster or here: a few real steps on random images."""
 
 import io
 import subprocess
@@ -41,7 +41,7 @@ from tasks.stylizer import stylizing_spec
 from tasks.train import training_spec
 
 # Measured for so long, once everything has been done once.
-_SECONDS = 0.5
+_SECONDS = 0.25
 # On a CPU the time per image hardly depends on their number: so many pixels are enough.
 _PIXELS_ON_CPU = 2**18
 _SAMPLE = 8
@@ -215,17 +215,9 @@ def _widths(encoder: str) -> tuple[int, ...]:
     return VGG19 if encoder == params.IMAGENET else read_encoder(Path(encoder)).widths
 
 
-def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds:
-    """Measure on the connected cluster, where a training would run.
-
-    Args:
-        model: the network of the dataset.
-
-    Raises:
-        UserError: the encoder of a stylizer cannot be read.
-    """
+def _question(settings: params.Params, dataset: str, model: ModelSpec) -> tuple[Any, ...]:
+    """What `_measure` is given."""
     spec = training_spec(settings, dataset, settings.run.methods[0], 0)
-    own = settings.dataset[dataset]
     variants = {
         name: _Variant(chosen.kind, chosen.levels[0], settings.transfer(name))
         for name in settings.run.all_variants
@@ -235,11 +227,37 @@ def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds
         name: _Stylizer(stylizing_spec(settings, name), _widths(settings.stylizer[name].encoder))
         for name in settings.run.stylizers
     }
-    started = time.perf_counter()
+    side = centre(settings.dataset[dataset])
+    return spec, model, settings.evaluate.shard, side, variants, stylizers
+
+
+def _start_a_stage() -> None:
     subprocess.run([sys.executable, "-c", "import tasks.train"], check=True)
-    task: Any = ray.remote(num_cpus=pool.cpus(spec.threads), num_gpus=pool.gpus())(_timed)
+
+
+def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds:
+    """Measure on the connected cluster, where a training would run.
+
+    Args:
+        model: the network of the dataset.
+
+    Raises:
+        UserError: the encoder of a stylizer cannot be read.
+    """
+    question = _question(settings, dataset, model)
+    started = time.perf_counter()
+    _start_a_stage()
+    cpus = pool.cpus(settings.dataset[dataset].training.threads)
+    task: Any = ray.remote(num_cpus=cpus, num_gpus=pool.gpus())(_timed)
     with pool.users_mistakes():
-        inside, took = ray.get(
-            task.remote(spec, model, settings.evaluate.shard, centre(own), variants, stylizers)
-        )
+        inside, took = ray.get(task.remote(*question))
     return replace(took, start=time.perf_counter() - started - inside)
+
+
+def measured_here(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds:
+    """The same in this process, for a cluster that has workers ready."""
+    question = _question(settings, dataset, model)
+    started = time.perf_counter()
+    _start_a_stage()
+    start = time.perf_counter() - started
+    return replace(_measure(*question), start=start)

@@ -165,6 +165,11 @@ class Params(Section):
             (name, level) for name in self.run.all_variants for level in self.variant[name].levels
         ]
 
+    @property
+    def threads(self) -> int:
+        """The most CPU threads that a training of the selected datasets wants."""
+        return max(self.dataset[name].training.threads for name in self.run.datasets)
+
     def transfer(self, variant: str) -> str | None:
         """The stylizer that a variant needs, if any."""
         chosen = self.variant[variant]

@@ -1,6 +1,7 @@
 """The cost model against what is really called, and the command that prints it."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -33,6 +34,7 @@ from tasks.cost.timing import Seconds
 from tasks.evaluate import evaluation_attack
 from tasks.params import Params, load
 from tasks.train import training_spec
+from tasks.workspace import paths
 
 PROJECT = Path(__file__).parents[3]
 SETTINGS = load(PROJECT / "params.yaml")
@@ -161,6 +163,10 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     assert (train.seconds, train.bytes) == (7 + 8 * (100 * 3 + 10), 4000)
     control = found["train_control@shapes-underfit-0"]
     assert control.after == ["train@shapes-pgd_linf_8-0"]
+    # Two probes of 8 epochs on four fifths of 2,400 images, and a look at the others.
+    probe = found["quality@shapes-stylized"]
+    assert probe.seconds == 7 + 2 * 8 * (1920 * 3 + 480)
+    assert found["quality@shapes-patch_shuffled"].seconds == 7
     # Three steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]
     assert pgd.seconds == 7 + 8 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
@@ -223,6 +229,51 @@ def test_the_table_names_every_kind_and_the_total() -> None:
     ]
     assert "total time: 1.50 h with 2 stages at once on this cluster" in paper.table(found)
     assert "total disk: 6.00 GB: raw images 2.00, outputs 2.00" in paper.table(found)
+
+
+def ahead(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return subprocess.run(
+        [sys.executable, "-m", "tasks.cost.here"],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> None:
+    document = yaml.safe_load((PROJECT / "params.yaml").read_text())
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(document))
+    run = document["run"]
+    networks = len(run["methods"]) + len(run["controls"])
+    ended = ahead(tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    found = re.fullmatch(
+        r"(\d+) networks to train; (\d+) stages, one after the other: about (\d+) min on this "
+        r"machine \(\d+ CPUs\); what has been computed before is kept\n",
+        ended.stdout,
+    )
+    assert found, ended.stdout
+    assert (int(found[1]), int(found[2])) == (networks, 2 + 2 * len(run["variants"]) + 3 * networks)
+    assert list(tmp_path.iterdir()) == [file]
+
+    run["datasets"] = ["my_folder"]
+    file.write_text(yaml.safe_dump(document))
+    assert "how long it takes shows once images are prepared" in ahead(tmp_path).stdout
+
+    for method in run["methods"] + run["controls"]:
+        (tmp_path / paths.model("my_folder", method, 0)).mkdir(parents=True)
+    assert "every selected network is there" in ahead(tmp_path).stdout
+
+    run["methods"] = ["standart"]
+    file.write_text(yaml.safe_dump(document))
+    ended = ahead(tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: params.yaml: run.methods: 'standart' is unknown; ")
+    assert ended.stderr.count("\n") == 1
 
 
 def dry(dataset: str, folder: Path) -> subprocess.CompletedProcess[str]:

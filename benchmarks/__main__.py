@@ -1,0 +1,60 @@
+"""`python -m benchmarks PAGE` measures what takes minutes, and writes the page anew.
+
+Each benchmark is a program of its own, which prints tables. Half an hour on two cores; let nothing
+else run meanwhile.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from atcore.base.files import write_text
+
+_NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
+_SECTIONS = {
+    "The default run, and how stages start": ("benchmarks.starting",),
+    "Time and memory against the number of images": ("benchmarks.growth",),
+    "Image tables": ("benchmarks.tables",),
+    "A step of adversarial training: the small network": ("benchmarks.attacks",),
+}
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    known = dict(line.split(":", 1) for line in lines if ":" in line)
+    known = {name.strip(): value.strip() for name, value in known.items()}
+    bf16 = not set(_NATIVE_BF16).isdisjoint(known.get("flags", "").split())
+    name = known.get("model name", platform.machine())
+    return f"{os.cpu_count()} CPUs ({name}, {'with' if bf16 else 'without'} native bf16)"
+
+
+def _section(title: str, module: str, *arguments: str) -> str:
+    print(f"measuring: {title}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", module, *arguments]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return f"## {title}\n\n`{' '.join(['python', *command[1:]])}`\n\n{ended.stdout.strip()}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("page", type=Path)
+    page = parser.parse_args().page
+    versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "dvc", "pyarrow"))
+    head = (
+        "# How fast it is\n\n"
+        "`make bench` measures all this and writes the page; what each figure is stands at the top "
+        f"of the program that is named with it.\n\nOn {_processor()}, torch {torch.__version__}, "
+        f"{versions}.\n"
+    )
+    sections = [_section(title, *command) for title, command in _SECTIONS.items()]
+    write_text(page, "\n".join([head, *sections]))
+
+
+if __name__ == "__main__":
+    main()

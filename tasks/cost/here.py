@@ -1,0 +1,67 @@
+"""`python -m tasks.cost.here` says how long the selected comparison will take, before it begins.
+
+A second and a half of measuring; nothing is measured where every network has been trained before.
+"""
+
+import os
+
+from atcore.base.errors import UserError
+from tasks import params
+from tasks.console import command
+from tasks.workspace import paths
+
+
+def _untrained(settings: params.Params) -> int:
+    run = settings.run
+    return sum(
+        not paths.model(dataset, method, seed).exists()
+        for dataset in run.datasets
+        for method in run.models
+        for seed in run.seeds
+    )
+
+
+def _in_words(seconds: float) -> str:
+    if seconds > 90 * 60:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{max(1, round(seconds / 60))} min"
+
+
+def _estimate(settings: params.Params) -> str:
+    # Five seconds that a run with nothing to train saves.
+    from tasks.cluster import pool  # noqa: PLC0415
+    from tasks.cost import model, timing  # noqa: PLC0415
+
+    if address := os.environ.get("RAY_ADDRESS"):
+        with pool.connect():
+            stages = model.compared(settings, pool.cpus(settings.threads), timing.measured)
+        place = f"the cluster at {address}"
+    else:
+        cpus = os.cpu_count() or 1
+        stages = model.compared(settings, min(settings.threads, cpus), timing.measured_here)
+        place = f"this machine ({cpus} CPUs)"
+    seconds = sum(stage.seconds for stage in stages.values())
+    return f"{len(stages)} stages, one after the other: about {_in_words(seconds)} on {place}"
+
+
+def main() -> None:
+    """Check `params.yaml`, and print one line.
+
+    Raises:
+        UserError: `params.yaml` cannot be used.
+    """
+    settings = params.load()
+    untrained = _untrained(settings)
+    if not untrained:
+        print("every selected network is there: what has not changed is not computed again")
+        return
+    try:
+        took = _estimate(settings)
+    except UserError:
+        # Before `prepare` has looked, nobody knows how many images a folder has.
+        took = "how long it takes shows once images are prepared"
+    print(f"{untrained} networks to train; {took}; what has been computed before is kept")
+
+
+if __name__ == "__main__":
+    command.run(main)

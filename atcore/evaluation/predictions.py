@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atcore.base import parquet
+from atcore.base.arrow import array, constant
 from atcore.base.errors import UserError
 
 ATTACKS = {"linf": "pgd_linf", "l2": "pgd_l2", "spatial": "pgd_spatial"}
@@ -73,17 +74,18 @@ class Predictions:
 
 def _columns(part: Predictions) -> pa.Table:
     n = len(part.ids)
-    textures = pa.nulls(n, pa.int32()) if part.texture_labels is None else part.texture_labels
+    top3, probabilities = array(part.top3, pa.int32()), array(part.probabilities, pa.float32())
+    textures = part.texture_labels
     return pa.table(
         {
-            "id": part.ids,
-            "label": part.labels,
-            "variant": [part.variant] * n,
-            "level": np.full(n, part.level),
-            "predicted": part.predicted,
-            "top3": pa.FixedSizeListArray.from_arrays(part.top3.reshape(-1), TOP),
-            "probabilities": pa.FixedSizeListArray.from_arrays(part.probabilities.reshape(-1), TOP),
-            "texture_label": textures,
+            "id": array(part.ids, pa.int64()),
+            "label": array(part.labels, pa.int32()),
+            "variant": constant(part.variant, n),
+            "level": array(np.full(n, part.level), pa.float64()),
+            "predicted": array(part.predicted, pa.int32()),
+            "top3": pa.FixedSizeListArray.from_arrays(top3, TOP),
+            "probabilities": pa.FixedSizeListArray.from_arrays(probabilities, TOP),
+            "texture_label": pa.nulls(n) if textures is None else array(textures, pa.int32()),
         },
         schema=_SCHEMA,
     )

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atcore.base.arrow import readable
+from atcore.base.arrow import array, readable
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images.table import ImageTable, concatenate
@@ -55,23 +55,17 @@ def _checksum(rows: ImageTable, start: int) -> bytes:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
-    # pa.array imports pandas, which takes a second, to ask whether the values are of its kind.
-    values = np.ascontiguousarray(values, kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(values)])
-
-
 def _batch(rows: ImageTable) -> pa.RecordBatch:
     shape = rows.images.shape[1:]
-    pixels = _array(rows.images, pa.uint8())
+    pixels = array(rows.images, pa.uint8())
     storage = pa.FixedSizeListArray.from_arrays(pixels, int(np.prod(shape)))
     columns = {
-        "id": _array(rows.ids, pa.int64()),
+        "id": array(rows.ids, pa.int64()),
         "image": pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.uint8(), shape), storage),
-        "label": _array(rows.labels, pa.int32()),
+        "label": array(rows.labels, pa.int32()),
     }
     if rows.texture_labels is not None:
-        columns["texture_label"] = _array(rows.texture_labels, pa.int32())
+        columns["texture_label"] = array(rows.texture_labels, pa.int32())
     return pa.record_batch(columns).replace_schema_metadata({_METADATA: _metadata(rows)})
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from atcore.base import parquet
+from atcore.base.arrow import array, constant
 
 # The map that is the same everywhere: its shares are what chance gives.
 UNIFORM = "uniform"
@@ -76,12 +77,12 @@ def write(parts: Iterable[Measured], path: Path) -> None:
     columns = [
         pa.table(
             {
-                "id": part.ids,
-                "variant": [part.variant] * len(part.ids),
-                "level": np.full(len(part.ids), part.level),
-                "map": [part.map] * len(part.ids),
-                "measure": [part.measure] * len(part.ids),
-                "value": part.values,
+                "id": array(part.ids, pa.int64()),
+                "variant": constant(part.variant, len(part.ids)),
+                "level": array(np.full(len(part.ids), part.level), pa.float64()),
+                "map": constant(part.map, len(part.ids)),
+                "measure": constant(part.measure, len(part.ids)),
+                "value": array(part.values, pa.float32()),
             },
             schema=_SCHEMA,
         )

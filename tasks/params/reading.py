@@ -70,7 +70,7 @@ def read(path: Path) -> dict[str, Any]:
         UserError: there is no such file, or it is not YAML of sections.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the project's folder") from error
     except UnicodeDecodeError as error:

@@ -36,7 +36,7 @@ def recorded(stage: str, item: Mapping[str, str]) -> dict[str, Any]:
     """
     document = read(PARAMS)
     known = {**document, "item": dict(item)}
-    keys = yaml.safe_load(_GRAPH.read_text("utf-8"))["stages"][stage].get("params", ())
+    keys = yaml.load(_GRAPH.read_text("utf-8"), yaml.CSafeLoader)["stages"][stage].get("params", ())
     full = [_TEMPLATE.sub(lambda name: str(_at(known, name[1])), key) for key in keys]
     return {key: _at(document, key) for key in full}
 

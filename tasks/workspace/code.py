@@ -10,7 +10,7 @@ _ROOT = Path(__file__).parents[2]
 
 def deciding(stage: str) -> list[Path]:
     """The files of code that a stage of dvc.yaml depends on, in the order of their names."""
-    stages = yaml.safe_load((_ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = yaml.load((_ROOT / "dvc.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"]
     plumbing = GitIgnoreSpec.from_lines((_ROOT / ".dvcignore").read_text().splitlines())
     named = [_ROOT / dep for dep in stages[stage]["deps"] if dep.startswith(("atcore/", "tasks/"))]
     files = (file for path in named for file in (path, *path.rglob("*")) if file.is_file())

@@ -373,7 +373,7 @@ class Victim:
         training = split_of(table.rows(slice(0, 1500)))
         validation = split_of(table.rows(slice(1500, 1750)))
         test = split_of(table.rows(slice(1750, 2250)))
-        spec = training_spec(epochs=4, precision="bf16")
+        spec = training_spec(epochs=4)
         self.network = trained_network(spec, training, validation).requires_grad_(False)
         self.x, self.y = to_pixels(test.images).contiguous(), test.labels
         self.noise = torch.randn(self.x.shape, generator=torch.Generator().manual_seed(0))

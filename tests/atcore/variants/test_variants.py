@@ -538,7 +538,7 @@ def probe(table: ImageTable, labels: NDArray[np.int32] | None) -> float:
     assert labels is not None
     training = split_of(table.rows(slice(0, 2000)), labels[:2000])
     held_out = split_of(table.rows(slice(2000, 2500)), labels[2000:])
-    spec = training_spec(epochs=6, learning_rate=0.02, precision="bf16")
+    spec = training_spec(epochs=6, learning_rate=0.02)
     return train_to_end(spec, training, held_out).history[-1].validation_accuracy
 
 

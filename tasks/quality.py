@@ -11,7 +11,7 @@ from atcore.base.errors import UserError
 from atcore.base.files import write_text
 from atcore.images.stored import StoredTable
 from atcore.images.table import ImageTable, at_most, concatenate, slices
-from atcore.quality.outlines import edge_agreement
+from atcore.quality.outlines import edge_agreement, edge_correlations
 from atcore.quality.results import Probe, Quality
 from atcore.statistics.estimates import Estimate
 from atcore.statistics.levels import middle
@@ -19,12 +19,45 @@ from atcore.variants.kinds import vary
 from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
+from tasks.cluster.tables import SharedTable, shared
 from tasks.workspace import paths, stage
 from tasks.workspace.styling import styling_of
 
 # Kinds that are to take the texture and to leave the shape.
 PROBED = ("stylized", "saturated")
 _SHARD = 500
+
+
+def _correlations(
+    rows: slice, original: SharedTable, changed: list[SharedTable]
+) -> list[NDArray[np.float64]]:
+    originals = original.rows(rows)
+    return edge_correlations(originals.images, (table.rows(rows).images for table in changed))
+
+
+def _agreement(
+    settings: params.Params, dataset: str, variant: str, test: StoredTable
+) -> dict[float, Estimate | None]:
+    """That of the edges, by level."""
+    levels, changed = settings.variant[variant].levels, []
+    for level in levels:
+        table = StoredTable(paths.variant_level(dataset, variant, level))
+        if not np.array_equal(table.ids, test.ids):
+            raise UserError(
+                f"{table.path}: other images than the test split; run the stage variants again"
+            )
+        changed.append(shared(table, settings.ray.cache))
+    parts = slices(len(test), at_most(_SHARD, test.images.shape[1]))
+    found = pool.spread(
+        _correlations,
+        parts,
+        shared(test, settings.ray.cache),
+        changed,
+        total=len(parts),
+        label=f"quality {dataset} {variant}: edges",
+    )
+    by_level = zip(*found, strict=True)
+    return {level: edge_agreement(parts) for level, parts in zip(levels, by_level, strict=True)}
 
 
 def _images(
@@ -54,30 +87,29 @@ def _probe(settings: params.Params, dataset: str, variant: str, test: StoredTabl
         for start in range(0, asked.images, _SHARD)
     ]
     label = f"quality {dataset} {variant}"
-    with pool.connect():
-        drawn = pool.spread(
-            _images,
-            parts,
-            chosen.kind,
-            level,
-            seed,
-            styling,
-            total=len(parts),
-            label=f"{label}: images",
-            gpu=styling.transfer is not None,
-        )
-        images = concatenate(list(drawn))
-        cues = ("shape", "texture")
-        shape, texture = pool.spread(
-            _accuracy,
-            cues,
-            images,
-            asked.epochs,
-            seed,
-            total=len(cues),
-            label=f"{label}: probes",
-            gpu=True,
-        )
+    drawn = pool.spread(
+        _images,
+        parts,
+        chosen.kind,
+        level,
+        seed,
+        styling,
+        total=len(parts),
+        label=f"{label}: images",
+        gpu=styling.transfer is not None,
+    )
+    images = concatenate(list(drawn))
+    cues = ("shape", "texture")
+    shape, texture = pool.spread(
+        _accuracy,
+        cues,
+        images,
+        asked.epochs,
+        seed,
+        total=len(cues),
+        label=f"{label}: probes",
+        gpu=True,
+    )
     return Probe(level, 1 / len(test.classes), shape, texture)
 
 
@@ -92,20 +124,12 @@ def main(dataset: str, variant: str) -> None:
     settings.require(dataset=dataset, variant=variant)
     chosen = settings.variant[variant]
     test = StoredTable(paths.split(dataset, "test"))
-    parts = slices(len(test), at_most(_SHARD, test.images.shape[1]))
-    edges = {}
-    for level in chosen.levels:
-        file = paths.variant_level(dataset, variant, level)
-        changed = StoredTable(file)
-        if not np.array_equal(changed.ids, test.ids):
-            raise UserError(
-                f"{file}: other images than the test split; run the stage variants again"
-            )
-        edges[level] = edge_agreement((test.images[rows], changed.images[rows]) for rows in parts)
     drawn = test.origin.get("generator") == "shapes"
     probe = None
-    if drawn and chosen.kind in PROBED:
-        probe = _probe(settings, dataset, variant, test)
+    with pool.connect():
+        edges = _agreement(settings, dataset, variant, test)
+        if drawn and chosen.kind in PROBED:
+            probe = _probe(settings, dataset, variant, test)
     write_text(paths.quality(dataset, variant), Quality(edges, probe).to_json())
 
 

@@ -18,7 +18,7 @@ from atcore.networks.architecture import ModelSpec
 from atcore.networks.folding import load_folded
 from atcore.networks.models import weights_to_bytes
 from atcore.networks.vgg import CONVOLUTIONS
-from atcore.quality.outlines import edge_agreement
+from atcore.quality.outlines import edge_agreement, edge_correlations
 from atcore.report.summary import summarise
 from atcore.salience.explain import explain, untrained_network
 from atcore.salience.maps import MapSettings
@@ -124,7 +124,7 @@ def test_every_variant_changes_every_image_and_says_what_it_keeps(
         changed = (table.images != images.test.images).any(axis=(1, 2, 3))
         assert changed.all(), (name, level)
         np.testing.assert_array_equal(table.labels, images.test.labels)
-        kept = edge_agreement([(images.test.images, table.images)])
+        kept = edge_agreement(edge_correlations(images.test.images, [table.images]))
         assert kept is not None
         assert -1 <= kept.low <= kept.value <= kept.high <= 1
         if "conflict" in name:

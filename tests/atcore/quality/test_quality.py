@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from atcore.images import shapes
 from atcore.images.table import concatenate
-from atcore.quality.outlines import edge_agreement
+from atcore.quality.outlines import edge_agreement, edge_correlations
 from atcore.quality.probe import accuracy, independent
 from atcore.quality.results import Probe, Quality
 from atcore.statistics.estimates import Estimate
@@ -36,7 +36,7 @@ def test_edge_agreement_is_the_mean_correlation_of_sobel_edges(factor: int) -> N
         np.corrcoef(edges_by_scipy(a, factor), edges_by_scipy(b, factor))[0, 1]
         for a, b in zip(first, second, strict=True)
     ]
-    found = edge_agreement([(first, second)])
+    found = edge_agreement(edge_correlations(first, [second]))
     assert found is not None
     assert found.value == pytest.approx(np.mean(expected), abs=1e-5)
     assert found.n == 10
@@ -46,11 +46,9 @@ def test_edge_agreement_is_the_mean_correlation_of_sobel_edges(factor: int) -> N
 
 
 def test_edges_agree_fully_with_their_own_and_hardly_with_those_of_shuffled_patches() -> None:
-    same = edge_agreement([(SHAPES.images, SHAPES.images)])
-    inverted = edge_agreement([(SHAPES.images, 255 - SHAPES.images)])
-    shuffled = edge_agreement(
-        [(SHAPES.images, vary("patch_shuffled", SHAPES, 4, SHAPES, 0).images)]
-    )
+    patches = vary("patch_shuffled", SHAPES, 4, SHAPES, 0).images
+    ways = edge_correlations(SHAPES.images, [SHAPES.images, 255 - SHAPES.images, patches])
+    same, inverted, shuffled = (edge_agreement([way]) for way in ways)
     assert same is not None
     assert inverted is not None
     assert shuffled is not None
@@ -61,9 +59,9 @@ def test_edges_agree_fully_with_their_own_and_hardly_with_those_of_shuffled_patc
 
 def test_images_without_edges_do_not_count() -> None:
     flat = np.full_like(SHAPES.images[:3], 100)
-    assert edge_agreement([(SHAPES.images[:3], flat)]) is None
+    assert edge_agreement(edge_correlations(SHAPES.images[:3], [flat])) is None
     mixed = np.concatenate([flat, SHAPES.images[3:5]])
-    found = edge_agreement([(SHAPES.images[:5], mixed)])
+    found = edge_agreement(edge_correlations(SHAPES.images[:5], [mixed]))
     assert found is not None
     assert found.n == 2
 

@@ -12,6 +12,7 @@ from atcore.base.errors import UserError
 
 # The project's own files in a folder of raw images.
 _OURS = ("README.md", ".gitignore")
+_HELP = "docs/data.md says what to put there"
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,11 @@ def contents(folder: Path) -> list[Path]:
     Raises:
         UserError: there is no such folder or no data in it.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; {_HELP}")
     found = [path for path in listing(folder) if path.name not in _OURS]
     if not found:
-        raise UserError(f"{folder}: no data in it; its README.md says what to put there")
+        raise UserError(f"{folder}: no data in it; {_HELP}")
     return found
 
 

@@ -21,6 +21,14 @@ def _untrained(settings: params.Params) -> int:
     )
 
 
+def _require_raw_images(settings: params.Params) -> None:
+    """DVC would say that data is missing, and no more."""
+    for dataset in settings.run.datasets:
+        folder = paths.RAW / dataset
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; docs/data.md says what to put there")
+
+
 def _in_words(seconds: float) -> str:
     if seconds > 90 * 60:
         return f"{seconds / 3600:.1f} hours"
@@ -48,9 +56,10 @@ def main() -> None:
     """Check `params.yaml`, and print one line.
 
     Raises:
-        UserError: `params.yaml` cannot be used.
+        UserError: `params.yaml` cannot be used, or names a dataset that has no folder.
     """
     settings = params.load()
+    _require_raw_images(settings)
     untrained = _untrained(settings)
     if not untrained:
         print("every selected network is there: what has not changed is not computed again")

@@ -243,10 +243,18 @@ def ahead(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def refused(folder: Path, message: str) -> None:
+    ended = ahead(folder)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {message}")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> None:
     document = yaml.safe_load((PROJECT / "params.yaml").read_text())
-    file = tmp_path / "params.yaml"
+    file, raw = tmp_path / "params.yaml", tmp_path / "raw"
     file.write_text(yaml.safe_dump(document))
+    (raw / "shapes").mkdir(parents=True)
     run = document["run"]
     networks = len(run["methods"]) + len(run["controls"])
     ended = ahead(tmp_path)
@@ -258,10 +266,12 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     )
     assert found, ended.stdout
     assert (int(found[1]), int(found[2])) == (networks, 2 + 2 * len(run["variants"]) + 3 * networks)
-    assert list(tmp_path.iterdir()) == [file]
+    assert sorted(tmp_path.iterdir()) == [file, raw]
 
     run["datasets"] = ["my_folder"]
     file.write_text(yaml.safe_dump(document))
+    refused(tmp_path, "raw/my_folder: no such folder; docs/data.md says what to put there\n")
+    (raw / "my_folder").mkdir()
     assert "how long it takes shows once images are prepared" in ahead(tmp_path).stdout
 
     for method in run["methods"] + run["controls"]:
@@ -270,10 +280,7 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
 
     run["methods"] = ["standart"]
     file.write_text(yaml.safe_dump(document))
-    ended = ahead(tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: params.yaml: run.methods: 'standart' is unknown; ")
-    assert ended.stderr.count("\n") == 1
+    refused(tmp_path, "params.yaml: run.methods: 'standart' is unknown; allowed: ")
 
 
 def dry(dataset: str, folder: Path) -> subprocess.CompletedProcess[str]:

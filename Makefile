@@ -6,9 +6,12 @@ IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Set, as images of containers often have it, every process would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install repro flow download paper paper-dry test test-all lint types bench rooms clean
+.PHONY: help install repro flow download paper paper-dry test test-all lint types bench rooms clean
 
-install: $(INSTALLED)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## install into .venv
 
 # Python compiles what it imports; compiling all 21,000 modules beforehand takes 50 s of CPU time.
 $(INSTALLED): requirements.lock
@@ -17,50 +20,46 @@ $(INSTALLED): requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@touch $@
 
-repro: install
+repro: install ## run the pipeline on what params.yaml selects, print the table
 	@$(BIN)/python -m tasks.cost.here
 	@$(IN_VENV) python -m tasks.processes.holder dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
-flow: install
+flow: install ## the same as a Prefect flow, once, on this machine
 	@$(IN_VENV) python -m flows.demo
 
-# DATASET: cifar10_archive, tiny_imagenet or caltech256
-download: install
+download: install ## fetch raw images: DATASET=cifar10_archive, tiny_imagenet or caltech256
 	@$(IN_VENV) python -m tasks.tools.download "$(DATASET)"
 
-# DATASET: cifar10, tiny_imagenet or caltech256
-paper: install
+paper: install ## run the paper's comparison: DATASET=cifar10, tiny_imagenet or caltech256
 	@$(IN_VENV) python -m flows.paper "$(DATASET)"
 
-paper-dry: install
+paper-dry: install ## say what that costs, compute nothing
 	@$(IN_VENV) python -m flows.paper "$(DATASET)" --dry
 
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
 	--numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
-test: lint types
+test: lint types ## lint, types, and every test of what is computed
 	$(PYTEST) -m "not long"
 
-test-all: test
+test-all: test ## and what starts clusters, servers and whole pipelines
 	$(PYTEST) -m long
 
-lint: install
+lint: install ## ruff and the order of rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: install
+types: install ## mypy
 	$(BIN)/mypy
 
-# Half an hour on two CPUs with nothing else to do.
-bench: install
+bench: install ## measure speed anew into docs/performance.md: half an hour on two CPUs
 	$(IN_VENV) python -m benchmarks docs/performance.md
 
-# Draws the rooms into docs/architecture.md anew, after the imports between them have changed.
-rooms: install
+rooms: install ## draw the rooms anew into docs/architecture.md, after imports between them have changed
 	$(BIN)/python -m docs.rooms docs/architecture.md
 
-clean:
-	rm -rf data models curves variants predictions salience reports .checkpoints
+clean: ## remove all results; the caches keep what they know
+	rm -rf data models curves stylizers variants quality predictions salience reports .checkpoints

@@ -20,13 +20,17 @@ class LostMachineError(Exception):
 
 def _arguments(names: tuple[str, ...]) -> list[str]:
     given, flags = sys.argv[1:], [name.startswith("--") for name in names]
+    shown = [name if flag else name.upper() for name, flag in zip(names, flags, strict=True)]
+    program = sys.modules["__main__"]
+    module = program.__spec__.name.removesuffix(".__main__") if program.__spec__ else "?"
+    usage = f"usage: python -m {' '.join([module, *shown])}"
+    if not {"-h", "--help"}.isdisjoint(given):
+        print(f"{usage}\n\n{(program.__doc__ or '').strip()}")
+        sys.exit(0)
     if len(given) != len(names) or any(
         flag and word != name for word, name, flag in zip(given, names, flags, strict=True)
     ):
-        program = sys.modules["__main__"].__spec__
-        module = program.name.removesuffix(".__main__") if program else "?"
-        shown = [name if flag else name.upper() for name, flag in zip(names, flags, strict=True)]
-        print(f"usage: python -m {' '.join([module, *shown])}", file=sys.stderr)
+        print(usage, file=sys.stderr)
         sys.exit(2)
     return [word for word, flag in zip(given, flags, strict=True) if not flag]
 
@@ -44,7 +48,7 @@ def _call(main: Callable[..., object], arguments: list[str]) -> None:
 
 
 def run(main: Callable[..., object], *names: str) -> None:
-    """Call `main` with the command's arguments, one for each of `names`.
+    """Call `main` with the command's arguments, one for each of `names`; explain it for `--help`.
 
     A name such as `--to` stands for itself and is no argument of `main`. A user's mistake or a full
     disk ends in one line on standard error and exit status 2, a lost machine or a cluster that did

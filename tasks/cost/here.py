@@ -4,6 +4,7 @@ A second and a half of measuring; nothing is measured where every network has be
 """
 
 import os
+from pathlib import Path
 
 from atcore.base.errors import UserError
 from tasks import params
@@ -19,6 +20,14 @@ def _untrained(settings: params.Params) -> int:
         for method in run.models
         for seed in run.seeds
     )
+
+
+def _require_repository() -> None:
+    """DVC would say so too, but after the measuring."""
+    if not Path(".git").exists():
+        raise UserError(
+            "this folder is no Git repository, in which alone DVC works; run `git init` here"
+        )
 
 
 def _require_raw_images(settings: params.Params) -> None:
@@ -53,11 +62,13 @@ def _estimate(settings: params.Params) -> str:
 
 
 def main() -> None:
-    """Check `params.yaml`, and print one line.
+    """Check what a run needs, and print one line.
 
     Raises:
-        UserError: `params.yaml` cannot be used, or names a dataset that has no folder.
+        UserError: `params.yaml` cannot be used, or names a dataset that has no folder; the
+            workspace is no Git repository.
     """
+    _require_repository()
     settings = params.load()
     _require_raw_images(settings)
     untrained = _untrained(settings)

@@ -40,7 +40,6 @@ from atcore.salience.measured import Measured
 from atcore.salience.measured import read as read_measures
 from tasks import params
 from tasks.params import Params
-from tasks.tools import show
 from tasks.workspace import paths, stage
 
 
@@ -180,7 +179,7 @@ def main() -> None:
             (folder / name).write_text(text, "utf-8")
         for section in sections:
             _write_figures(section, folder / "figures" / section.dataset.name)
-    show.main()
+    print(paths.REPORTS / "index.html")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ paper-dry: install ## say what that costs, compute nothing
 
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
-	--numprocesses=logical --dist=loadfile --no-loadscope-reorder
+	--numprocesses=logical --dist=loadgroup --no-loadscope-reorder
 
 test: lint types ## lint, types, and every test of what is computed
 	$(PYTEST) -m "not long"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -20,30 +20,25 @@ settings.load_profile("untimed")
 # take longest come first.
 FOLDERS = ("pipeline", "cluster", "deployment", "flows")
 FIXTURES = {"ray_cluster", "prefect_api"}
+SHARED = "pipeline"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long, and begin with it: no process is left alone with it at the end."""
-    order = {folder: index for index, folder in enumerate(FOLDERS)}
+    """Mark what takes long and begin with it, and say what one process has to run.
+
+    That is all that share the run of a pipeline, and of the others those of a file.
+    """
+    order = {folder: index for index, folder in enumerate(FOLDERS, 1)}
+    sharing = {item for item in items if SHARED in getattr(item, "fixturenames", ())}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if item.path.parent.name in order or FIXTURES.intersection(fixtures):
             item.add_marker("long")
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each file to one process, and all that share the run of a pipeline to the same."""
-    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415
-
-    class Scheduler(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            shared = "tests/pipeline/"
-            return shared if nodeid.startswith(shared) else super()._split_scope(nodeid)
-
-    return Scheduler(config, log)
+        group = SHARED if item in sharing else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    last = len(order) + 1
+    items.sort(key=lambda item: 0 if item in sharing else order.get(item.path.parent.name, last))
 
 
 @pytest.fixture(scope="session")

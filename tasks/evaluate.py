@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from atcore.base.errors import UserError
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
 from atcore.images.stored import Rows, StoredTable
@@ -17,13 +16,11 @@ from tasks.cluster import pool
 from tasks.cluster.tables import SharedTable, shared
 from tasks.params import AutoAttacked, Robustness
 from tasks.workspace import paths, stage, trained
+from tasks.workspace.attackable import require_attackable
 from tasks.workspace.trained import Trained
 
 if TYPE_CHECKING:
     from atcore.attacks.pgd import PGD
-
-# AutoAttack's targeted loss divides by a difference of the first, third and fourth largest logit.
-_FEWEST_CLASSES = 4
 
 Job = tuple[str, float, Robustness | AutoAttacked | None, SharedTable, Rows]
 
@@ -69,25 +66,6 @@ def _predict(job: Job, network: Trained, seed: int) -> Predictions:
         seed=seed,
         device=device,
     )
-
-
-def _auto_attacked(
-    settings: params.Params, dataset: str, test: StoredTable
-) -> list[NDArray[np.int64]]:
-    """The first images of the test split that each entry of evaluate.auto_attack takes."""
-    for number, entry in enumerate(settings.evaluate.auto_attack):
-        key = f"evaluate.auto_attack.{number}"
-        if len(test.classes) < _FEWEST_CLASSES:
-            raise UserError(
-                f"{key}: not allowed for {dataset}, which has {len(test.classes)} classes; "
-                f"AutoAttack needs at least {_FEWEST_CLASSES}"
-            )
-        if entry.images > len(test):
-            raise UserError(
-                f"{key}.images: {entry.images} is not allowed; "
-                f"{dataset} has {len(test)} test images"
-            )
-    return [np.sort(test.evenly(entry.images)) for entry in settings.evaluate.auto_attack]
 
 
 def _jobs(
@@ -138,7 +116,9 @@ def main(dataset: str, method: str, number: str) -> None:
     seed = params.seed(number)
     test = StoredTable(paths.split(dataset, "test"))
     network = trained.read(dataset, method, seed, test)
-    auto_attacked = _auto_attacked(settings, dataset, test)
+    require_attackable(settings, dataset)
+    entries = settings.evaluate.auto_attack
+    auto_attacked = [np.sort(test.evenly(entry.images)) for entry in entries]
     with pool.connect():
         jobs = list(_jobs(settings, dataset, test, auto_attacked))
         parts = pool.spread(

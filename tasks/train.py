@@ -24,6 +24,7 @@ from tasks.cluster.resumable import run_name, states
 from tasks.cluster.tables import SharedTable, shared
 from tasks.console.progress import track
 from tasks.workspace import paths, stage, trained
+from tasks.workspace.attackable import require_attackable
 from tasks.workspace.code import deciding
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
     seed = params.seed(number)
+    require_attackable(settings, dataset)
     chosen, data = settings.method[method], settings.dataset[dataset]
     training, validation = (
         StoredTable(paths.split(dataset, name)) for name in ("train", "validation")

@@ -18,7 +18,7 @@ from atcore.images.stored import write
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build, weights_to_bytes
-from tasks import evaluate, salience
+from tasks import evaluate, salience, train
 from tasks.cluster import pool
 from tasks.workspace import paths, trained
 
@@ -92,27 +92,36 @@ def test_auto_attack_gets_the_first_images_of_every_class() -> None:
     assert paths.predictions(*NETWORK).read_bytes() == first
 
 
-def message_of(main: Callable[[str, str, str], None]) -> str:
+Main = Callable[[str, str, str], None]
+
+
+def message_of(main: Main) -> str:
     with pytest.raises(UserError) as caught:
         main(*ARGUMENTS)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_more_images_than_there_are_cannot_be_attacked() -> None:
+# Before anything is trained, and again where only what is asked has changed since.
+before_and_after_training = pytest.mark.parametrize("main", [train.main, evaluate.main])
+
+
+@before_and_after_training
+def test_more_images_than_there_are_cannot_be_attacked(main: Main) -> None:
     configure([entry(4), entry(13, "l2")])
     expected = "evaluate.auto_attack.1.images: 13 is not allowed; shapes has 12 test images"
-    assert message_of(evaluate.main) == expected
+    assert message_of(main) == expected
 
 
-def test_auto_attack_needs_four_classes() -> None:
+@before_and_after_training
+def test_auto_attack_needs_four_classes(main: Main) -> None:
     images = read_table(paths.split("shapes", "test"))
     write_images(replace(images, labels=images.labels % 2, classes=("a", "b")))
     trained.write(
         *NETWORK, replace(SPEC, classes=("a", "b")), _weights(replace(SPEC, classes="ab"))
     )
     configure([entry(4)])
-    assert message_of(evaluate.main) == (
+    assert message_of(main) == (
         "evaluate.auto_attack.0: not allowed for shapes, which has 2 classes; "
         "AutoAttack needs at least 4"
     )

@@ -261,7 +261,7 @@ def main(dataset: str) -> None:
         "unreadable images": list(unreadable.values()),
         # These come and go without a change of the images: DVC does not see them, dataset.json
         # does not name them.
-        "hidden files and folders": formats.hidden(paths.RAW / dataset),
+        "hidden, or left by systems": formats.no_data(paths.RAW / dataset),
         **recipe.skipped,
     }
     for line in account.lines(description, own, key, come_from=recipe.come_from, left_out=left_out):

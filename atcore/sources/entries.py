@@ -13,6 +13,16 @@ from atcore.base.errors import UserError
 # The project's own files in a folder of raw images.
 _OURS = ("README.md", ".gitignore")
 _HELP = "docs/data.md says what to put there"
+# What operating systems, archives and storage devices leave beside one's files, in small letters.
+_LEFT = {
+    "thumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+}
 
 
 @dataclass(frozen=True)
@@ -49,31 +59,31 @@ class Source:
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
+def _is_no_data(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LEFT
 
 
-def hidden(folder: Path) -> list[str]:
-    """Names of the hidden files and folders at any depth, without our own.
+def no_data(folder: Path) -> list[str]:
+    """Names of files and folders, at any depth, that are hidden or that systems leave; not our own.
 
-    They are no data, and neither is what hidden folders hold, which is not named.
+    What such folders hold is not named.
     """
     found = []
     for place, folders, files in os.walk(folder, followlinks=True):
-        found += [str(Path(place, name)) for name in (*folders, *files) if _is_hidden(name)]
-        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [str(Path(place, name)) for name in (*folders, *files) if _is_no_data(name)]
+        folders[:] = [name for name in folders if not _is_no_data(name)]
     return sorted(name for name in found if Path(name).name not in _OURS)
 
 
 def listing(folder: Path) -> list[Path]:
-    """Files and folders in a folder by name, without the hidden ones.
+    """Files and folders in a folder by name, without those that are `no_data`.
 
     Raises:
         UserError: there is no such folder or nothing in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
+    found = sorted(path for path in folder.iterdir() if not _is_no_data(path.name))
     if not found:
         raise UserError(f"{folder}: empty folder")
     return found

@@ -1,6 +1,6 @@
 """Image files in one folder per class, the layout of torchvision's ImageFolder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,27 @@ from atcore.base.errors import UserError
 from atcore.sources.entries import Entries, Source, contents, listing
 from atcore.sources.naming import SPLIT_OF, UNDERSTOOD, split_words
 
+# Files beside images that say something of them, by ending or by name, in small letters.
+_TEXT_ENDINGS = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".pdf"}
+_TEXT_NAMES = {"readme", "license", "licence", "copying", "citation", "authors", "notice"}
+
+
+def _is_text(path: Path) -> bool:
+    name = path.name.lower()
+    return (path.suffix.lower() in _TEXT_ENDINGS or name in _TEXT_NAMES) and path.is_file()
+
+
+def _listing(folder: Path) -> list[Path]:
+    """What is in a folder, without texts."""
+    found = [path for path in listing(folder) if not _is_text(path)]
+    if not found:
+        raise UserError(f"{folder}: no images in it")
+    return found
+
+
+def _texts(folders: Iterable[Path]) -> list[str]:
+    return [str(path) for folder in folders for path in listing(folder) if _is_text(path)]
+
 
 def _is_split(path: Path) -> bool:
     return path.name.lower() in SPLIT_OF
@@ -17,16 +38,17 @@ def _is_split(path: Path) -> bool:
 
 def _top(folder: Path) -> list[Path]:
     """What lies in `folder`, or in the only folder in it where that holds folders only."""
-    top = contents(folder)
+    contents(folder)
+    top = _listing(folder)
     only = top[0]
     if len(top) > 1 or _is_split(only) or not only.is_dir():
         return top
-    inner = listing(only)
+    inner = _listing(only)
     return inner if all(path.is_dir() for path in inner) else top
 
 
 def _classes(split_folder: Path) -> list[Path]:
-    found = listing(split_folder)
+    found = _listing(split_folder)
     if not any(path.is_dir() for path in found):
         raise UserError(
             f"{split_folder}: no class folders in it, so that the classes of its images are "
@@ -66,7 +88,7 @@ def _trees(folder: Path) -> dict[str, list[Path]]:
 def _files(class_folder: Path) -> list[Path]:
     if not class_folder.is_dir():
         raise UserError(f"{class_folder}: not a folder with the images of one class")
-    files = listing(class_folder)
+    files = _listing(class_folder)
     for path in files:
         if not path.is_file():
             raise UserError(f"{path}: not a file; a class's folder holds its images only")
@@ -78,7 +100,7 @@ def load(folder: Path) -> Source:
 
     Split folders are called by the words of `naming`. One folder around everything is allowed, as
     archives often have it. Classes are in the order of their names, and so are the images of a
-    class. Every file in a class's folder counts as an image, unless it is hidden.
+    class. Every file in a class's folder counts as an image, unless it is a text or no data.
 
     Raises:
         UserError: a class has no images, is absent from the training images, a split has no class
@@ -87,6 +109,7 @@ def load(folder: Path) -> Source:
     trees = _trees(folder)
     classes = tuple(path.name for path in trees["train"])
     index = {name: label for label, name in enumerate(classes)}
+    places = {folder}.union(*({place, place.parent} for tree in trees.values() for place in tree))
     files: dict[str, list[Path]] = {}
     labels: dict[str, list[int]] = {}
     for split, class_folders in trees.items():
@@ -117,4 +140,5 @@ def load(folder: Path) -> Source:
             for split, paths in files.items()
         },
         read=read,
+        skipped={"texts beside the images": sorted(_texts(places))},
     )

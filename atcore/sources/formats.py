@@ -10,10 +10,10 @@ import numpy as np
 
 from atcore.base.errors import UserError
 from atcore.sources import caltech256, cifar10, folder, hugging_face, tiny_imagenet
-from atcore.sources.entries import Entries, Source, hidden
+from atcore.sources.entries import Entries, Source, no_data
 from atcore.sources.naming import SPLITS
 
-__all__ = ["FORMATS", "SPLITS", "Entries", "Source", "hidden", "load"]
+__all__ = ["FORMATS", "SPLITS", "Entries", "Source", "load", "no_data"]
 
 FORMATS: dict[str, Callable[[Path], Source]] = {
     "parquet": hugging_face.load,

@@ -290,7 +290,7 @@ def test_what_was_understood_is_said_and_kept(
         "40 x 30 (smallest), 64 x 64 (median), 200 x 150 (largest) px",
         "training: 12 steps, in 12 epochs of 63 images and batches of 64",
         f"left out, unreadable images: 1 ({raw}/Train/dog/page.jpg: not an image); "
-        f"hidden files and folders: 3 ({raw}/.ipynb_checkpoints, {raw}/Test/cat/._14.jpg, "
+        f"hidden, or left by systems: 3 ({raw}/.ipynb_checkpoints, {raw}/Test/cat/._14.jpg, "
         f"{raw}/Train/.DS_Store)",
         "warning: 12 training steps are too few to learn much: raise "
         "dataset.my_folder.training.epochs (300 would make 300 or more), or lower its batch_size",

@@ -19,7 +19,7 @@ from torchvision.datasets import CIFAR10
 
 from atcore.base.errors import UserError
 from atcore.images.decode import decode
-from atcore.sources.entries import Source, hidden
+from atcore.sources.entries import Source, no_data
 from atcore.sources.formats import FORMATS, load
 from atcore.sources.tiny_imagenet import ARCHIVE
 
@@ -101,27 +101,45 @@ def test_words_for_a_split_within_the_names_of_classes_are_no_splits(tmp_path: P
     assert list(source.splits) == ["train"]
 
 
-def test_what_is_hidden_is_no_image_and_no_class_at_any_depth(tmp_path: Path) -> None:
+def test_what_is_hidden_or_left_by_systems_is_no_data_at_any_depth(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "my_folder"
     fill(folder, "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", ".gitignore")
     fill(folder, ".DS_Store", ".ipynb_checkpoints/1-checkpoint.jpg", "train/.Trash/cat/1.jpg")
     fill(folder, "train/cat/._1.jpg", "train/dog/.ipynb_checkpoints/1-checkpoint.jpg")
+    fill(folder, "__MACOSX/train/cat/._1.jpg", "Thumbs.db", "test/cat/Desktop.ini")
     fill(tmp_path, "elsewhere/1.jpg", "elsewhere/.DS_Store")
     (folder / "test/dog").symlink_to(tmp_path / "elsewhere")
     source = load("folder", folder)
     assert source.classes == ("cat", "dog")
     assert [len(part.names) for part in source.splits.values()] == [2, 2]
-    assert hidden(folder) == [
+    assert no_data(folder) == [
         f"{folder}/{name}"
         for name in (
             ".DS_Store",
             ".ipynb_checkpoints",
+            "Thumbs.db",
+            "__MACOSX",
+            "test/cat/Desktop.ini",
             "test/dog/.DS_Store",
             "train/.Trash",
             "train/cat/._1.jpg",
             "train/dog/.ipynb_checkpoints",
         )
     ]
+
+
+def test_texts_beside_splits_classes_and_images_are_counted_and_no_images(tmp_path: Path) -> None:
+    fill(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg")
+    texts = ["LICENSE", "labels.txt", "test/dog/notes.MD", "train/README", "train/classes.csv"]
+    fill(tmp_path, *texts)
+    source = load("folder", tmp_path)
+    assert source.classes == ("cat", "dog")
+    assert [len(part.names) for part in source.splits.values()] == [2, 2]
+    assert source.skipped == {"texts beside the images": [f"{tmp_path}/{text}" for text in texts]}
+    (tmp_path / "test/dog/1.jpg").unlink()
+    rejects("folder", tmp_path, f"{tmp_path}/test/dog: no images in it")
 
 
 def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
@@ -132,7 +150,7 @@ def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        pytest.param(["cat/1", "dog/1", "notes.txt"], "/notes.txt: not a folder", id="stray-file"),
+        pytest.param(["cat/1", "dog/1", "stray.jpg"], "/stray.jpg: not a folder", id="stray-file"),
         pytest.param(["cat/1", "dog/1", "dog/more/1"], "/dog/more: not a file", id="nested"),
         pytest.param(["cat/1", "cat/2"], ": classes: cat; at least 2", id="single-class"),
         pytest.param(["train/cat/1", "dog/1"], "/dog: not expected beside", id="mixed"),

@@ -30,6 +30,8 @@ from tasks.workspace import paths, stage
 # Images of one task, and bytes of them that are enough for one.
 _SHARD = 200
 _SHARD_BYTES = 16 * 2**20
+# Unreadable images that are named on the screen.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -185,13 +187,14 @@ def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
 
 
 def _write(
-    recipe: _Recipe, settings: Dataset, folder: Path, key: str
+    recipe: _Recipe, settings: Dataset, folder: Path, dataset: str
 ) -> tuple[Description, dict[str, str]]:
     """Write one split after the other, as its images come.
 
     Returns:
         what was written, and why images are unreadable, by their names.
     """
+    key = f"dataset.{dataset}"
     remembered: dict[str, Remembered] = {}
     unreadable: dict[str, str] = {}
     first_id = 0
@@ -224,9 +227,16 @@ def _write(
             labels = remembered[split].labels
             require_every_class(labels, recipe.classes, split, f"{key}.images")
     if len(unreadable) > settings.allow_unreadable:
+        reasons = list(unreadable.values())
+        names = paths.unreadable(dataset)
+        names.parent.mkdir(exist_ok=True)
+        write_text(names, "".join(f"{reason}\n" for reason in reasons))
+        for reason in reasons[:_SHOWN]:
+            print(reason, flush=True)
         raise UserError(
-            f"{next(iter(unreadable.values()))}; unreadable images: {len(unreadable)}, "
-            f"{key}.allow_unreadable: {settings.allow_unreadable}"
+            f"{reasons[0]}; unreadable images: {len(unreadable)}, {key}.allow_unreadable: "
+            f"{settings.allow_unreadable}; all of them are in {names}: mend them, remove them, or "
+            "allow so many"
         )
     description = describe(
         remembered,
@@ -256,7 +266,7 @@ def main(dataset: str) -> None:
     own, seed, key = settings.dataset[dataset], settings.run.seed, f"dataset.{dataset}"
     recipe = _shapes(own, seed, key) if own.format == "shapes" else _raw(dataset, own, seed, key)
     with pool.connect(), replacing(paths.dataset_info(dataset).parent) as folder:
-        description, unreadable = _write(recipe, own, folder, key)
+        description, unreadable = _write(recipe, own, folder, dataset)
     left_out = {
         "unreadable images": list(unreadable.values()),
         # These come and go without a change of the images: DVC does not see them, dataset.json

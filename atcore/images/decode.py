@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from atcore.base.mistaken import mistaken
+
+# Bytes that tell what a file is.
+_START = 1024
+
 
 class UnreadableImageError(Exception):
     """Bytes that are no image, or only a part of one; the message is one line, names it first."""
@@ -54,14 +59,18 @@ def _upright(data: bytes) -> Image.Image:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def _named(name: str, data: bytes) -> Iterator[None]:
     """Of the block, which decodes an image, Pillow's errors become one line that names it."""
     try:
         yield
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{name}: not an image") from error
+        reason = mistaken(data[:_START]) or "not an image"
+        raise UnreadableImageError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes.
-        raise UnreadableImageError(f"{name}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        if "truncated" in reason.lower():
+            reason = f"truncated, it ends after {len(data):,} bytes"
+        raise UnreadableImageError(f"{name}: {reason}") from error
 
 
 def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDArray[np.uint8]:
@@ -84,7 +93,7 @@ def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDAr
         UnreadableImageError: the bytes are no image, are damaged or truncated, or have pixels
             without a defined range (floating point, more than 16 bit).
     """
-    with _named(name):
+    with _named(name, data):
         return np.array(_fit(_upright(data), size, centre or size))
 
 
@@ -112,7 +121,7 @@ def decode_shard(
     problems = {}
     for position, (name, data) in enumerate(shard):
         try:
-            with _named(name):
+            with _named(name, data):
                 upright = _upright(data)
                 images[position] = np.asarray(_fit(upright, size, centre or size))
                 sizes[position] = upright.size

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
+from atcore.base.mistaken import is_web_page
 
 # The project's own files in a folder of raw images.
 _OURS = ("README.md", ".gitignore")
@@ -101,11 +102,6 @@ def contents(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"{folder}: no data in it; {_HELP}")
     return found
-
-
-def is_web_page(start: bytes) -> bool:
-    """Whether a file that starts so is HTML: what servers send instead of a file they lack."""
-    return start.lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def require_no_web_page(path: Path) -> None:

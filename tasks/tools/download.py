@@ -16,7 +16,7 @@ from pathlib import Path
 import requests
 
 from atcore.base.errors import UserError
-from atcore.sources.entries import is_web_page
+from atcore.base.mistaken import is_web_page
 from tasks.console import command
 from tasks.console.progress import track
 from tasks.workspace import paths

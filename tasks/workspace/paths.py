@@ -16,6 +16,11 @@ def dataset_info(dataset: str) -> Path:
     return Path("data", dataset, "dataset.json")
 
 
+def unreadable(dataset: str) -> Path:
+    """Images that kept a dataset from being prepared, and why: one a line."""
+    return Path("unreadable", f"{dataset}.txt")
+
+
 def model(dataset: str, method: str, seed: int) -> Path:
     """Folder of model.safetensors and model.json."""
     return Path("models", dataset, method, str(seed))

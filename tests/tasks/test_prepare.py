@@ -163,8 +163,13 @@ def test_unreadable_images_are_left_out_only_where_allowed(
 ) -> None:
     folder = class_folders("ab", 10)
     damaged = [f"{folder}/a/3.jpg", f"{folder}/b/5.jpg"]
-    Path(damaged[0]).write_bytes(image_bytes(3)[:-500])
+    truncated = image_bytes(3)[:-500]
+    Path(damaged[0]).write_bytes(truncated)
     Path(damaged[1]).write_text("This is a text.")
+    reasons = [
+        f"{damaged[0]}: truncated, it ends after {len(truncated):,} bytes",
+        f"{damaged[1]}: not an image",
+    ]
     configure("my_folder", (None, 0.1, 0.2), image_size=32, allow_unreadable=2)
     prepare.main("my_folder")
     assert "left out, unreadable images: 2 (raw/my_folder/" in capsys.readouterr().out
@@ -177,9 +182,12 @@ def test_unreadable_images_are_left_out_only_where_allowed(
     configure("my_folder", (None, 0.1, 0.2), allow_unreadable=1)
     with pytest.raises(UserError) as caught:
         prepare.main("my_folder")
-    assert str(caught.value).startswith(tuple(f"{name}: " for name in damaged))
-    assert str(caught.value).endswith(
-        "; unreadable images: 2, dataset.my_folder.allow_unreadable: 1"
+    named = Path("unreadable/my_folder.txt").read_text().splitlines()
+    assert sorted(named) == reasons
+    assert capsys.readouterr().out.splitlines()[-2:] == named
+    assert str(caught.value) == (
+        f"{named[0]}; unreadable images: 2, dataset.my_folder.allow_unreadable: 1; all of them are "
+        "in unreadable/my_folder.txt: mend them, remove them, or allow so many"
     )
     assert contents("my_folder") == before
     assert len(list(Path("data").iterdir())) == 1
@@ -289,7 +297,8 @@ def test_what_was_understood_is_said_and_kept(
         "size: 48 x 48 px, from originals of "
         "40 x 30 (smallest), 64 x 64 (median), 200 x 150 (largest) px",
         "training: 12 steps, in 12 epochs of 63 images and batches of 64",
-        f"left out, unreadable images: 1 ({raw}/Train/dog/page.jpg: not an image); "
+        f"left out, unreadable images: 1 ({raw}/Train/dog/page.jpg: a web page (HTML); download it "
+        "again); "
         f"hidden, or left by systems: 3 ({raw}/.ipynb_checkpoints, {raw}/Test/cat/._14.jpg, "
         f"{raw}/Train/.DS_Store)",
         "warning: 12 training steps are too few to learn much: raise "

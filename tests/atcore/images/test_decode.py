@@ -141,6 +141,26 @@ def test_what_is_no_image_is_named(data: bytes) -> None:
         decode(data, 8, "cats/7.jpg")
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"This is a text.\n", "not an image"),
+        (b"\n<!DOCTYPE html><html>", "a web page (HTML); download it again"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC; convert it to JPEG"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            "a pointer of Git LFS; fetch the file with `git lfs pull`",
+        ),
+        (JPEG[: len(JPEG) // 2], f"truncated, it ends after {len(JPEG) // 2:,} bytes"),
+    ],
+)
+def test_the_reason_is_in_the_words_of_a_user(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableImageError) as caught:
+        decode(data, 8, "cats/7.jpg")
+    assert str(caught.value) == f"cats/7.jpg: {reason}"
+
+
 @pytest.mark.parametrize("whole", [JPEG, PNG])
 def test_damaged_bytes_raise_nothing_else(whole: bytes) -> None:
     rng = np.random.default_rng(0)

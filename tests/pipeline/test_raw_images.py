@@ -1,0 +1,97 @@
+"""A user's raw images under DVC: on a second machine, in temporary and in queued experiments."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pipeline_workspace import LONG, Workspace, succeeded, wait_until
+
+PREPARE = "prepare@my_folder"
+COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Begin")
+
+
+def git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True)
+
+
+@pytest.fixture
+def photographs(fresh: Workspace) -> Workspace:
+    """A workspace with a folder of images that Git does not know."""
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        folder = fresh.root / "raw/my_folder" / name
+        folder.mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    fresh.set({"run.datasets": ["my_folder"], "dataset.my_folder.image_size": 32})
+    return fresh
+
+
+@pytest.fixture
+def tracked(photographs: Workspace) -> Workspace:
+    """The images in DVC, and all that belongs there in Git."""
+    succeeded(photographs.dvc("add", "raw/my_folder"))
+    git(photographs.root, "add", "--all")
+    git(photographs.root, *COMMIT)
+    return photographs
+
+
+def experiment(workspace: Workspace, how: str, size: int) -> None:
+    succeeded(
+        workspace.dvc(
+            *("exp", "run", how, "--name", f"of-{size}"),
+            *("--set-param", f"dataset.my_folder.image_size={size}", PREPARE),
+        )
+    )
+
+
+def image_size(workspace: Workspace, size: int) -> int:
+    """That of the images that an experiment has prepared."""
+    succeeded(workspace.dvc("exp", "apply", f"of-{size}"))
+    text = (workspace.root / "data/my_folder/dataset.json").read_text()
+    return int(json.loads(text)["image_size"])
+
+
+def test_images_come_to_a_second_machine(tracked: Workspace, tmp_path: Path) -> None:
+    succeeded(tracked.dvc("remote", "add", "--default", "store", str(tmp_path / "store")))
+    git(tracked.root, *COMMIT, "--all")
+    succeeded(tracked.dvc("push"))
+    git(tmp_path, "clone", "--quiet", str(tracked.root), "second")
+    second = Workspace(tmp_path / "second")
+    succeeded(second.dvc("pull", "raw/my_folder"))
+    images = second.digests("raw/my_folder/*/*.png")
+    assert len(images) == 30
+    assert images == tracked.digests("raw/my_folder/*/*.png")
+    for workspace in (tracked, second):
+        succeeded(workspace.repro(PREPARE))
+    assert second.digests("data/**/*.arrow") == tracked.digests("data/**/*.arrow")
+
+
+def test_experiments_run_in_a_folder_of_their_own_and_from_the_queue(tracked: Workspace) -> None:
+    experiment(tracked, "--temp", 24)
+    experiment(tracked, "--queue", 16)
+    succeeded(tracked.dvc("queue", "start"))
+    wait_until(
+        lambda: "Success" in succeeded(tracked.dvc("queue", "status")).output,
+        "the queued experiment",
+        pause=LONG,
+    )
+    assert [image_size(tracked, size) for size in (24, 16)] == [24, 16]
+
+
+def test_images_that_git_and_dvc_do_not_know_are_copied_where_they_are_named(
+    photographs: Workspace,
+) -> None:
+    git(photographs.root, "add", "--all", "--", ".", ":!raw/my_folder")
+    git(photographs.root, *COMMIT)
+    succeeded(
+        photographs.dvc(
+            *("exp", "run", "--temp", "--copy-paths", "raw/my_folder", "--name", "of-24"),
+            *("--set-param", "dataset.my_folder.image_size=24", PREPARE),
+        )
+    )
+    assert image_size(photographs, 24) == 24

@@ -19,9 +19,14 @@ from atcore.base.files import write_text
 _NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
 _SECTIONS = {
     "The default run, and how stages start": ("benchmarks.starting",),
-    "Time and memory against the number of images": ("benchmarks.growth",),
+    "Time and memory against the number of images, of which networks see all pixels": (
+        *("benchmarks.growth", "--images", "500", "1000", "2000"),
+    ),
+    "The same up to 8,000 images, of which networks see crops": (
+        *("benchmarks.growth", "--images", "1000", "4000", "8000", "--crop", "32"),
+    ),
     "Image tables": ("benchmarks.tables",),
-    "A step of adversarial training: the small network": ("benchmarks.attacks",),
+    "A step of adversarial training of the small network": ("benchmarks.attacks",),
 }
 
 

@@ -1,13 +1,14 @@
 """What the stages take against the number of images: seconds, and peak memory of a process.
 
-    python -m benchmarks.growth [--images 1000 4000 16000] [--side 256]
+    python -m benchmarks.growth [--images 1000 4000 16000] [--side 256] [--crop 32]
 
 Writes a folder of photographs of three classes, sixty in a hundred of them for training, as JPEG
 files of that side, and runs every stage once on a cluster of this machine. A network sees the
-images at their full size: one epoch of the small network without an attack, one step of attack in
-the evaluation, gradients of 200 images. Peak memory is that of the largest process that works for
-the stage, its workers on the cluster included. Prints seconds and MB, and their least-squares slope
-per 1,000 images. Writes nothing but temporary files.
+images at their full size, or crops: one epoch of the small network without an attack, one step of
+attack in the evaluation, gradients of 200 images. Images for training are kept at full size. Peak
+memory is that of the largest process that works for the stage, its workers on the cluster included.
+Prints seconds and MB, and their least-squares slope per 1,000 images. Writes nothing but temporary
+files.
 """
 
 import argparse
@@ -56,7 +57,7 @@ def photographs(folder: Path, count: int, side: int) -> None:
             number += 1
 
 
-def _parameters(side: int) -> str:
+def _parameters(side: int, crop: int | None) -> str:
     document = yaml.safe_load((PROJECT / "params.yaml").read_text())
     document["run"] |= {
         "datasets": [_DATASET],
@@ -65,7 +66,8 @@ def _parameters(side: int) -> str:
         "variants": [_VARIANT],
     }
     dataset = document["dataset"][_DATASET]
-    dataset |= {"image_size": side, "images": dict.fromkeys(_SHARES)}
+    dataset |= {"image_size": crop or side, "images": dict.fromkeys(_SHARES)}
+    dataset["resize"] = side if crop else None
     dataset["training"] |= {"architecture": "small", "epochs": 1}
     document["evaluate"]["robustness"] = [
         {**document["evaluate"]["robustness"][0], "steps": 1, "step_size": 1}
@@ -146,12 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 4000, 16000])
     parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--crop", type=int)
     options = parser.parse_args()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name, *_ in STAGES}
     for count in options.images:
         with tempfile.TemporaryDirectory() as folder, LocalCluster() as cluster:
             root = Path(folder)
-            (root / "params.yaml").write_text(_parameters(options.side))
+            (root / "params.yaml").write_text(_parameters(options.side, options.crop))
             photographs(root / "raw" / _DATASET, count, options.side)
             for stage in STAGES:
                 found[stage[0]].append(_measured(root, stage, cluster.environment()))

@@ -21,13 +21,15 @@ settings.load_profile("untimed")
 FOLDERS = ("pipeline", "cluster", "deployment", "flows")
 FIXTURES = {"ray_cluster", "prefect_api"}
 SHARED = "pipeline"
+APART = "flows"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long and begin with it, and say what one process has to run.
 
-    That is all that share the run of a pipeline, and of the others those of a file.
+    That is all that share the run of a pipeline, and of the others those of a file; flows share
+    nothing.
     """
     order = {folder: index for index, folder in enumerate(FOLDERS, 1)}
     sharing = {item for item in items if SHARED in getattr(item, "fixturenames", ())}
@@ -35,8 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if item.path.parent.name in order or FIXTURES.intersection(fixtures):
             item.add_marker("long")
-        group = SHARED if item in sharing else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item in sharing:
+            item.add_marker(pytest.mark.xdist_group(SHARED))
+        elif item.path.parent.name != APART:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     last = len(order) + 1
     items.sort(key=lambda item: 0 if item in sharing else order.get(item.path.parent.name, last))
 

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -67,6 +67,15 @@ def none_left(flows: Flows) -> None:
     (flows.workspace.root / "half").unlink()
 
 
+def all_killed(flows: Flows) -> bool:
+    """Kill all processes; whether there were none."""
+    found = flows.workspace.processes()
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return not found
+
+
 def stop_worker(_flows: Flows, worker: Running) -> None:
     worker.send(signal.SIGTERM)
 
@@ -124,9 +133,8 @@ def test_a_run_that_was_lost_with_its_machine_is_given_a_state_by_the_next_one(
 ) -> None:
     with offering(flows, WORKER) as worker:
         lost = begun(flows)
-        # Nothing of a machine survives, its witness neither.
-        for process in flows.workspace.processes():
-            process.kill()
+        # Nothing of a machine survives, its witness neither, nor what is being forked.
+        wait_until(lambda: all_killed(flows), "the loss of the machine", pause=LONG)
         worker.kill()
     assert lost.state == "RUNNING"
     none_left(flows)

@@ -20,7 +20,7 @@ _NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
 _SECTIONS = {
     "The default run, and how stages start": ("benchmarks.starting",),
     "Time and memory against the number of images, of which networks see all pixels": (
-        *("benchmarks.growth", "--images", "500", "1000", "2000"),
+        *("benchmarks.growth", "--images", "500", "1000"),
     ),
     "The same up to 8,000 images, of which networks see crops": (
         *("benchmarks.growth", "--images", "1000", "4000", "8000", "--crop", "32"),

@@ -88,13 +88,18 @@ class _Peak:
     def _look(self) -> None:
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error, OSError, IndexError):
-                if process.create_time() < self._since:
+                name = " ".join(process.cmdline())
+                if process.create_time() >= self._since:
+                    # Its own mark, which misses nothing between two looks.
+                    status = Path("/proc", str(process.pid), "status").read_text()
+                    most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+                elif name.startswith("ray::"):
+                    # A worker that was there before, waiting for work.
+                    most = process.memory_info().rss
+                else:
                     continue
-                # Its own mark, which misses nothing between two looks.
-                status = Path("/proc", str(process.pid), "status").read_text()
-                most = int(status.partition("VmHWM:")[2].split()[0]) * 1024
                 if most > self.bytes:
-                    self.bytes, self.name = most, " ".join(process.cmdline())[:60]
+                    self.bytes, self.name = most, name
 
     def _watch(self) -> None:
         while not self._over.wait(_SECONDS_BETWEEN_LOOKS):
@@ -131,7 +136,9 @@ def _measured(
         seconds = perf_counter() - started
     if ended.returncode:
         raise RuntimeError(f"{' '.join(stage)}: {ended.stdout}{ended.stderr}")
-    print(f"{stage[0]}: {seconds:.1f} s, {peak.bytes / 1e6:.0f} MB: {peak.name}", file=sys.stderr)
+    print(
+        f"{stage[0]}: {seconds:.1f} s, {peak.bytes / 1e6:.0f} MB: {peak.name[:60]}", file=sys.stderr
+    )
     return seconds, peak.bytes / 1e6
 
 

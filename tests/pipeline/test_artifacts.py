@@ -47,7 +47,6 @@ def kept(file: Path) -> list[str]:
         ("<variant>.json", "quality/shapes/saturated.json"),
         ("dataset.json", "data/shapes/dataset.json"),
         ("summary.json", "reports/summary.json"),
-        ("claims.json", "reports/claims.json"),
     ],
 )
 def test_the_docs_name_what_is_in_a_file(name: str, file: str, pipeline: Pipeline) -> None:

@@ -1,11 +1,11 @@
 """A user's raw images under DVC: on a second machine, in temporary and in queued experiments."""
 
-import json
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pipeline_workspace import LONG, Workspace, succeeded, wait_until
 
@@ -13,8 +13,9 @@ PREPARE = "prepare@my_folder"
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Begin")
 
 
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=root, check=True)
+def git(root: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture
@@ -50,10 +51,12 @@ def experiment(workspace: Workspace, how: str, size: int) -> None:
 
 
 def image_size(workspace: Workspace, size: int) -> int:
-    """That of the images that an experiment has prepared."""
-    succeeded(workspace.dvc("exp", "apply", f"of-{size}"))
-    text = (workspace.root / "data/my_folder/dataset.json").read_text()
-    return int(json.loads(text)["image_size"])
+    """That of the images that an experiment has prepared, by the lock that it left."""
+    refs = git(workspace.root, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = (name for name in refs if name.endswith(f"/of-{size}"))
+    lock = yaml.safe_load(git(workspace.root, "show", f"{ref}:dvc.lock"))
+    parameters = lock["stages"][PREPARE]["params"]["params.yaml"]
+    return int(parameters["dataset.my_folder.image_size"])
 
 
 def test_images_come_to_a_second_machine(tracked: Workspace, tmp_path: Path) -> None:

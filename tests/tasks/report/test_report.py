@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from shutil import rmtree
 
@@ -10,6 +11,7 @@ import yaml
 from report_artifacts import (
     CLASSES,
     NAUGHTY,
+    ROOT,
     Page,
     parts_of,
     write_maps,
@@ -231,3 +233,9 @@ def test_report_of_one_method_on_clean_images_alone(workspace: Path, method: str
     report.main()
     page = Page((workspace / "reports/index.html").read_text())
     assert "no adversarially trained network beside an ordinary one to compare" in page.text
+
+
+def test_the_docs_name_the_keys_of_a_claim(reported: Path) -> None:
+    text = (ROOT / "docs/artifacts.md").read_text().partition("`claims.json` has each claim")[2]
+    (claim, *_) = json.loads((reported / "reports/claims.json").read_text())
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(claim)

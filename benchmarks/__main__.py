@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from atcore.base.files import write_text
+from atcore.networks.precision import resolved
 
-_NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
 _SECTIONS = {
     "The default run, and how stages start": ("benchmarks.starting",),
     "Time and memory against the number of images, of which networks see all pixels": (
@@ -34,9 +34,9 @@ def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     known = dict(line.split(":", 1) for line in lines if ":" in line)
     known = {name.strip(): value.strip() for name, value in known.items()}
-    bf16 = not set(_NATIVE_BF16).isdisjoint(known.get("flags", "").split())
     name = known.get("model name", platform.machine())
-    return f"{os.cpu_count()} CPUs ({name}, {'with' if bf16 else 'without'} native bf16)"
+    native = "with" if resolved("auto", torch.device("cpu")) == "bf16" else "without"
+    return f"{os.cpu_count()} CPUs ({name}, {native} native bf16)"
 
 
 def _section(title: str, module: str, *arguments: str) -> str:

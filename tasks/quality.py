@@ -56,8 +56,10 @@ def _agreement(
         total=len(parts),
         label=f"quality {dataset} {variant}: edges",
     )
-    by_level = zip(*found, strict=True)
-    return {level: edge_agreement(parts) for level, parts in zip(levels, by_level, strict=True)}
+    return {
+        level: edge_agreement(correlations)
+        for level, correlations in zip(levels, zip(*found, strict=True), strict=True)
+    }
 
 
 def _images(

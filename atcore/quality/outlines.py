@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from atcore.images.filters import gaussian, sobel
 from atcore.statistics.estimates import Estimate, mean
 
+Pixels = NDArray[np.uint8]
+
 # Sigma of the blur before the gradient, in pixels of a 32 px image, which takes grain away.
 _SIGMA = 1.0
 _REFERENCE_SIDE = 32
-
-
-Pixels = NDArray[np.uint8]
 
 
 def _edges(images: Pixels) -> NDArray[np.float32]:
@@ -21,6 +20,10 @@ def _edges(images: Pixels) -> NDArray[np.float32]:
     sigma = _SIGMA * max(1.0, images.shape[1] / _REFERENCE_SIDE)
     magnitude = sobel(gaussian(images.astype(np.float32), sigma)).reshape(len(images), -1)
     return magnitude - magnitude.mean(1, keepdims=True)
+
+
+def _squares(edges: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.asarray(np.square(edges).sum(1, dtype=np.float64))
 
 
 def edge_correlations(originals: Pixels, changed: Iterable[Pixels]) -> list[NDArray[np.float64]]:
@@ -38,11 +41,11 @@ def edge_correlations(originals: Pixels, changed: Iterable[Pixels]) -> list[NDAr
     """
     found = []
     first = _edges(originals)
+    squares = _squares(first)
     for images in changed:
         second = _edges(images)
         product = (first * second).sum(1, dtype=np.float64)
-        squares = (np.square(edges).sum(1, dtype=np.float64) for edges in (first, second))
-        norms = np.multiply(*squares)
+        norms = squares * _squares(second)
         found.append(product[norms > 0] / np.sqrt(norms[norms > 0]))
     return found
 

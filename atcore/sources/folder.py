@@ -109,12 +109,14 @@ def load(folder: Path) -> Source:
     trees = _trees(folder)
     classes = tuple(path.name for path in trees["train"])
     index = {name: label for label, name in enumerate(classes)}
-    places = {folder}.union(*({place, place.parent} for tree in trees.values() for place in tree))
+    class_folders = [path for tree in trees.values() for path in tree]
+    around = {parent for path in class_folders for parent in path.parents}
+    places = {path for path in around.union(class_folders) if path.is_relative_to(folder)}
     files: dict[str, list[Path]] = {}
     labels: dict[str, list[int]] = {}
-    for split, class_folders in trees.items():
+    for split, tree in trees.items():
         files[split], labels[split] = [], []
-        for class_folder in class_folders:
+        for class_folder in tree:
             found = _files(class_folder)
             if class_folder.name not in index:
                 raise UserError(f"{class_folder}: class without training images")

@@ -1,6 +1,6 @@
 """`python -m tasks.cost.here` says how long the selected comparison will take, before it begins.
 
-A second and a half of measuring; nothing is measured where every network has been trained before.
+It measures for some seconds, and not at all where every network has been trained before.
 """
 
 import os
@@ -49,9 +49,15 @@ def _estimate(settings: params.Params) -> str:
     from tasks.cluster import pool  # noqa: PLC0415
     from tasks.cost import model, timing  # noqa: PLC0415
 
+    try:
+        for dataset in settings.run.datasets:
+            model.counts(settings, dataset)
+    except UserError:
+        # Before `prepare` has looked, nobody knows how many images a folder has.
+        return "how long it takes shows once images are prepared"
     if address := os.environ.get("RAY_ADDRESS"):
         with pool.connect():
-            stages = model.compared(settings, pool.cpus(settings.threads), timing.measured)
+            stages = model.on_cluster(settings)
         place = f"the cluster at {address}"
     else:
         cpus = os.cpu_count() or 1
@@ -66,7 +72,7 @@ def main() -> None:
 
     Raises:
         UserError: `params.yaml` cannot be used, or names a dataset that has no folder; the
-            workspace is no Git repository.
+            workspace is no Git repository; the cluster of `RAY_ADDRESS` cannot be reached.
     """
     _require_repository()
     settings = params.load()
@@ -75,11 +81,7 @@ def main() -> None:
     if not untrained:
         print("every selected network is there: what has not changed is not computed again")
         return
-    try:
-        took = _estimate(settings)
-    except UserError:
-        # Before `prepare` has looked, nobody knows how many images a folder has.
-        took = "how long it takes shows once images are prepared"
+    took = _estimate(settings)
     print(f"{untrained} networks to train; {took}; what has been computed before is kept")
 
 

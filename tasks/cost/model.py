@@ -194,12 +194,17 @@ def compared(
     return found
 
 
+def on_cluster(settings: params.Params) -> dict[str, Stage]:
+    """All stages of the selected comparison on the connected cluster."""
+    return compared(settings, pool.gpus() or pool.cpus(settings.threads), measured)
+
+
 def estimate(settings: params.Params) -> dict[str, object]:
     """What the selected comparison costs on the connected cluster."""
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     threads = pool.cpus(settings.threads)
-    found = compared(settings, 1 if gpus else threads, measured)
+    found = on_cluster(settings)
     archives = [ARCHIVES[name] for name in settings.run.datasets if name in ARCHIVES]
     return {
         "device": "GPU" if gpus else "CPU",

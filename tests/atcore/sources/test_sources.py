@@ -130,16 +130,21 @@ def test_what_is_hidden_or_left_by_systems_is_no_data_at_any_depth(
     ]
 
 
-def test_texts_beside_splits_classes_and_images_are_counted_and_no_images(tmp_path: Path) -> None:
-    fill(tmp_path, "train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg")
+@pytest.mark.parametrize("around", ["", "photographs/"])
+def test_texts_beside_splits_classes_and_images_are_counted_and_no_images(
+    around: str, tmp_path: Path
+) -> None:
+    images = ("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg", "test/dog/1.jpg")
+    fill(tmp_path / around, *images)
     texts = ["LICENSE", "labels.txt", "test/dog/notes.MD", "train/README", "train/classes.csv"]
+    texts = [around + text for text in texts]
     fill(tmp_path, *texts)
     source = load("folder", tmp_path)
     assert source.classes == ("cat", "dog")
     assert [len(part.names) for part in source.splits.values()] == [2, 2]
     assert source.skipped == {"texts beside the images": [f"{tmp_path}/{text}" for text in texts]}
-    (tmp_path / "test/dog/1.jpg").unlink()
-    rejects("folder", tmp_path, f"{tmp_path}/test/dog: no images in it")
+    (tmp_path / around / "test/dog/1.jpg").unlink()
+    rejects("folder", tmp_path, f"{tmp_path / around}/test/dog: no images in it")
 
 
 def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:

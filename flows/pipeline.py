@@ -83,6 +83,30 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+@contextmanager
+def _causes() -> Iterator[list[BaseException]]:
+    """Why files could not be transferred: DVC logs it, and raises no more than their number."""
+    causes: list[BaseException] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1]:
+                causes.append(record.exc_info[1])
+
+    logger, handler = logging.getLogger("dvc_data"), Collect()
+    logger.addHandler(handler)
+    try:
+        yield causes
+    finally:
+        logger.removeHandler(handler)
+
+
+def _remote_failed(doing: str, error: BaseException, causes: Sequence[BaseException]) -> UserError:
+    """Each kind of remote has errors of its own, some of them without a word."""
+    words = [_one_line(each) or type(each).__name__ for each in (error, *causes[:1])]
+    return UserError(f"{doing}: {': '.join(words)}")
+
+
 def own_parameters(overrides: Sequence[str], folder: Path) -> Path:
     """A run's parameters: those of the working directory, changed as by `dvc exp run -S key=value`.
 
@@ -146,6 +170,8 @@ class Pipeline:
             try:
                 with lock_repo(self._repo):
                     yield
+            except UserError:
+                raise
             except Exception as error:
                 if not disk.is_full(error):
                     raise
@@ -230,12 +256,16 @@ class Pipeline:
             sys.argv = arguments
 
     def pull_run_cache(self) -> None:
-        """Fetch from the DVC remote what is known of earlier runs."""
-        with self._locked():
+        """Fetch from the DVC remote what is known of earlier runs.
+
+        Raises:
+            UserError: the remote cannot be reached or read.
+        """
+        with self._locked(), _causes() as causes:
             try:
                 self._repo.stage_cache.pull(None)
-            except DvcException as error:
-                raise UserError(f"pull: {_one_line(error)}") from error
+            except Exception as error:
+                raise _remote_failed("pull", error, causes) from error
 
     # --- one stage --------------------------------------------------------------------------------
 
@@ -342,12 +372,16 @@ class Pipeline:
         return [out.def_path for out in self._all_outputs if out.fs_path.endswith(".html")]
 
     def push(self) -> int:
-        """Send outputs and run cache to the DVC remote; the number of files sent."""
-        with self._locked():
+        """Send outputs and run cache to the DVC remote; the number of files sent.
+
+        Raises:
+            UserError: the remote cannot be reached or written.
+        """
+        with self._locked(), _causes() as causes:
             try:
                 return int(self._repo.push(run_cache=True))
-            except DvcException as error:
-                raise UserError(f"push: {_one_line(error)}") from error
+            except Exception as error:
+                raise _remote_failed("push", error, causes) from error
 
     def save_experiment(self, name: str) -> None:
         """Save parameters, metrics and dvc.lock as a DVC experiment, replacing one of this name."""

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from tasks.cluster.local import LocalCluster
 from tasks.processes import disk
 from tasks.processes.holder import PARAMETERS, HeldError, Hold, Holder, held
 from tasks.processes.service import NotStartedError
+
+# No worker takes longer from a run's order to its first line, as slow as its machine may be.
+_LONGEST_START = timedelta(minutes=10)
 
 
 def _tool(module: str, environment: Mapping[str, str]) -> str:
@@ -117,6 +121,16 @@ def _conclude(died: Holder) -> None:
             api.conclude(died.flow_run, f"it was killed with its machine, as {died}")
 
 
+def _conclude_unbegun() -> None:
+    """Give a state to runs of this deployment that were killed before their first line."""
+    api = _api()
+    if api is not None and runtime.deployment.id is not None:
+        since = datetime.now(UTC) - _LONGEST_START
+        with suppress(OSError):
+            for run in api.unbegun(str(runtime.deployment.id), since):
+                api.conclude(run, "it was killed before it began")
+
+
 @contextmanager
 def _workspace(root: Path, name: str) -> Iterator[Hold]:
     """Hold the workspace; a run of a deployment waits for it, others are refused.
@@ -198,6 +212,7 @@ def _reproduce(request: Request) -> State[Any]:
         with _workspace(root, name) as hold:
             if hold.died is not None and hold.died.flow_run is not None:
                 _conclude(hold.died)
+            _conclude_unbegun()
             if hold.mended:
                 get_run_logger().warning(hold.mended)
             parameters = own_parameters(request.overrides, Path(folder))

@@ -16,6 +16,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -47,6 +48,22 @@ class Api:
         request = Request(f"{self.url}/{path}", data, headers)
         with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
             return json.load(answer)
+
+    def unbegun(self, deployment: str, since: datetime) -> list[str]:
+        """The runs of a deployment that a worker took before then and that have not begun.
+
+        Raises:
+            OSError: the server does not answer, or refuses.
+        """
+        pending = {
+            "deployment_id": {"any_": [deployment]},
+            "state": {"type": {"any_": ["PENDING"]}},
+        }
+        return [
+            run["id"]
+            for run in self._ask("flow_runs/filter", {"flow_runs": pending})
+            if datetime.fromisoformat(run["state"]["timestamp"]) < since
+        ]
 
     def conclude(self, flow_run: str, message: str) -> None:
         """Give a run that has ended a final state, unless it has one or is not known here.

@@ -32,6 +32,10 @@ _LOSSES = 2
 _CHECKPOINT = "checkpoint.pt"
 
 
+class StorageError(Exception):
+    """A worker cannot write a checkpoint; Ray Train tries again, as such losses often pass."""
+
+
 @dataclass(frozen=True)
 class SharedRun:
     """The folder of one run in the storage that all nodes share.
@@ -103,7 +107,10 @@ def _report(progress: Progress, rank: int) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, _CHECKPOINT).write_bytes(progress.checkpoint)
-        ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
+        try:
+            ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder))
+        except (OSError, pyarrow.ArrowException) as error:
+            raise StorageError(" ".join(str(error).split())) from error
 
 
 def _work(config: dict[str, _Job]) -> Progress | UserError | None:
@@ -142,7 +149,8 @@ class _Observer(ray.train.UserCallback):
         run_context: Any,  # noqa: ARG002
         worker_exceptions: dict[int, Exception],
     ) -> None:
-        self._news.put(", ".join(sorted({type(e).__name__ for e in worker_exceptions.values()})))
+        failures = {f"{type(e).__name__}: {e}".split("\n")[0] for e in worker_exceptions.values()}
+        self._news.put(", ".join(sorted(failures)))
 
 
 def _resources(spec: TrainingSpec) -> dict[str, int]:
@@ -219,7 +227,16 @@ def train_together(
             show(heard)
         else:
             print(f"lost a worker ({heard}); going on from the last epoch", flush=True)
-    end: Progress | UserError = fitted.result().return_value
+    try:
+        end: Progress | UserError = fitted.result().return_value
+    except ray.train.WorkerGroupError as error:
+        for failure in error.worker_failures.values():
+            if isinstance(failure, StorageError):
+                raise UserError(
+                    f"ray.storage: a worker cannot write to {run.storage} ({failure}); "
+                    "mend that and run again: the epochs stored there are kept"
+                ) from error
+        raise
     if isinstance(end, UserError):
         raise end
     return end

@@ -36,15 +36,16 @@ def _arguments(names: tuple[str, ...]) -> list[str]:
 
 
 def _call(main: Callable[..., object], arguments: list[str]) -> None:
-    try:
-        with disk.telling():
+    # Around the others, as a mistake's line may quote the operating system's words.
+    with disk.telling():
+        try:
             main(*arguments)
-    except (UserError, HeldError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (LostMachineError, NotStartedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(os.EX_TEMPFAIL)
+        except (UserError, HeldError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except (LostMachineError, NotStartedError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(os.EX_TEMPFAIL)
 
 
 def run(main: Callable[..., object], *names: str) -> None:

@@ -115,8 +115,10 @@ class Service:
             rights = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
             return [*user, *rights, "sh", "-ec", _POSTGRES]
         if image == "chrislusf/seaweedfs":
-            fixed = (f"-dir={self.volume}", "-volume.max=0", "-master.volumeSizeLimitMB=1024")
-            return ["weed", "-logtostderr=true", command[0], *fixed, *command[1:]]
+            # The image's own, but for a disk that others may have filled almost whole.
+            fixed = (f"-dir={self.volume}", "-volume.max=0", "-master.volumeSizeLimitMB=64")
+            room = "-volume.minFreeSpace=100MiB"
+            return ["weed", "-logtostderr=true", command[0], *fixed, room, *command[1:]]
         return command
 
     def prepare(self, hosts: str) -> None:

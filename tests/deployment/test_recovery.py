@@ -4,12 +4,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from flow_workspace import FlowRun, Flows, graph, stage
 from pipeline_workspace import LONG, Running, succeeded, wait_until
+
+from flows.witness import Api
 
 WORKER = ("prefect", "worker", "start", "--pool=workspace", "--type=process", "--limit=1")
 SERVE = ("python", "-m", "flows.serve")
@@ -143,6 +146,19 @@ def test_a_run_that_was_lost_with_its_machine_is_given_a_state_by_the_next_one(
         assert lost.state == "CRASHED"
         pipe.write_text("word\n")
         assert run.wait() == "COMPLETED"
+
+
+def test_a_run_that_was_killed_before_its_first_line_is_found(flows: Flows) -> None:
+    with offering(flows, WORKER) as worker:
+        lost = flows.order(jobs=1)
+        wait_until(lambda: lost.state == "PENDING", "the worker to take the run")
+        wait_until(lambda: all_killed(flows), "the loss of the machine", pause=LONG)
+        worker.kill()
+    api = Api(flows.api)
+    assert api.unbegun(lost.deployment, since=datetime.now(UTC) - timedelta(minutes=10)) == []
+    assert api.unbegun(lost.deployment, since=datetime.now(UTC)) == [lost.id]
+    api.conclude(lost.id, "it was killed before it began")
+    assert lost.state == "CRASHED"
 
 
 def test_queued_runs_wait_for_each_other_and_each_has_its_own_parameters(

@@ -57,7 +57,8 @@ def run(services: dict[str, Service]) -> str:
     options = ("-p", "push=true", "-p", "jobs=2", "-p", 'overrides=["run.seed=3"]', "--watch")
     command = ("prefect", "--no-prompt", "deployment", "run", "reproduce/default")
     finished = services["prefect-worker"].run(*command, *options)
-    assert finished.returncode == 0, finished.stdout + services["prefect-worker"].log
+    logs = "".join(services[name].log for name in ("prefect-worker", "s3"))
+    assert finished.returncode == 0, finished.stdout + logs
     return finished.stdout
 
 

@@ -48,12 +48,18 @@ class FlowRun:
             body = {"artifacts": {"flow_run_id": {"any_": [self.id]}}}
         return list(httpx.post(f"{self.api}/{kind}/filter", json=body).raise_for_status().json())
 
+    def _now(self, key: str) -> str:
+        """What the server knows of it now."""
+        return str(httpx.get(f"{self.api}/flow_runs/{self.id}").raise_for_status().json()[key])
+
     @property
     def state(self) -> str:
-        """The type of the state that the server has now."""
-        return str(
-            httpx.get(f"{self.api}/flow_runs/{self.id}").raise_for_status().json()["state_type"]
-        )
+        """The type of the state that it has now."""
+        return self._now("state_type")
+
+    @property
+    def deployment(self) -> str:
+        return self._now("deployment_id")
 
     def wait(self) -> str:
         """The type of the state in which it ends."""

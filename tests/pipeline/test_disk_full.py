@@ -1,5 +1,7 @@
 """A full disk ends in one line that names it, costs nothing computed, and with room it goes on."""
 
+import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,3 +180,21 @@ def test_a_flow_whose_stage_fills_the_workspace_keeps_the_lock_and_runs_again(
     run = flows.run()
     assert (run.type, run.stages) == ("COMPLETED", {"second": "Completed"})
     assert list(workspace.lock["stages"]) == ["first", "second"]
+
+
+def test_a_flow_without_room_in_the_remote_says_why_it_cannot_push(
+    disk: SmallDisk, tmp_path: Path, prefect_api: str
+) -> None:
+    write = stage("head --bytes=100K /dev/urandom > out.bin", "input.txt", out="out.bin")
+    workspace = graph(tmp_path / "graph", {"write": write})
+    succeeded(workspace.dvc("remote", "add", "-d", "--local", "shared", str(disk.folder)))
+    disk.fill(leaving=LITTLE)
+    flows = Flows(workspace, prefect_api)
+    run = flows.run(push=True)
+    assert (run.type, run.stages) == ("FAILED", {"write": "Completed"})
+    said = r"push: \d files? failed to upload: .*No space left on device.*"
+    assert re.fullmatch(said, run.message)
+
+    disk.make_room()
+    assert flows.run(push=True).type == "COMPLETED"
+    assert json.loads(succeeded(workspace.dvc("status", "--cloud", "--json")).output) == {}

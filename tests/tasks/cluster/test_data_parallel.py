@@ -17,6 +17,7 @@ from pipeline_workspace import (
     the_error,
     wait_until,
 )
+from small_disk import small_disk
 
 EPOCHS = 4
 TRAIN = ("train", "shapes", "pgd_linf_8", "0")
@@ -103,6 +104,25 @@ def test_a_killed_stage_and_then_a_killed_worker_go_on_to_the_same_model(
 
 
 # --- mistakes -------------------------------------------------------------------------------------
+
+
+def test_a_full_storage_ends_in_one_line_and_with_room_training_goes_on(
+    trained: Workspace, untrained: Workspace, two_cpus: Environment, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 64) as disk:
+        untrained.set({"ray.storage": str(disk.folder)})
+        # Enough for folders, too little for a checkpoint.
+        disk.fill(leaving=64 << 10)
+        message = the_error(untrained.stage(*TRAIN, env=two_cpus))
+        start = f"ray.storage: a worker cannot write to {disk.folder} ("
+        assert message.startswith(start)
+        assert "No space left on device" in message
+        assert message.endswith("); mend that and run again: the epochs stored there are kept")
+        assert untrained.digests(*TRAINED) == {}
+
+        disk.make_room()
+        succeeded(untrained.stage(*TRAIN, env=two_cpus))
+        assert untrained.digests(*TRAINED) == trained.digests(*TRAINED)
 
 
 def test_a_training_that_diverges_ends_in_the_line_of_a_single_worker(

@@ -39,13 +39,14 @@ paper-dry: install ## say what that costs, compute nothing
 
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
-	--numprocesses=logical --dist=loadgroup --no-loadscope-reorder
+	--dist=loadgroup --no-loadscope-reorder
 
 test: lint types ## lint, types, and every test of what is computed
-	$(PYTEST) -m "not long"
+	$(PYTEST) --numprocesses=logical -m "not long"
 
+# Half of their time these wait for what they have started.
 test-all: test ## and what starts clusters, servers and whole pipelines
-	$(PYTEST) -m long
+	$(PYTEST) --numprocesses="$$(($$(nproc) + 1))" -m long
 
 lint: install ## ruff and the order of rooms
 	$(BIN)/ruff check .

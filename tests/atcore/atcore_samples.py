@@ -36,6 +36,11 @@ def split_of(table: ImageTable, labels: NDArray[np.int32] | None = None) -> Load
     return LoadedSplit(torch.from_numpy(table.images), torch.from_numpy(chosen.astype(np.int64)))
 
 
+def halved(split: LoadedSplit) -> LoadedSplit:
+    """Images of half the side: a quarter of the work where size does not matter."""
+    return LoadedSplit(split.images[:, ::2, ::2].contiguous(), split.labels)
+
+
 def model_spec(split: LoadedSplit, architecture: str = "small") -> ModelSpec:
     mean, std = channel_statistics([split.images])
     return ModelSpec(architecture, shapes.CLASSES, split.images.shape[1], mean, std)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from atcore_samples import model_spec, native_precision, shapes_table, split_of, training_spec
+from atcore_samples import (
+    halved,
+    model_spec,
+    native_precision,
+    shapes_table,
+    split_of,
+    training_spec,
+)
 from torch import Tensor, nn
 
 from atcore.attacks.pgd import PGD
@@ -24,7 +31,7 @@ from atcore.training.run import Training, TrainingDivergedError, follow, torch_r
 from atcore.training.spec import TrainingSpec
 
 TABLE = shapes_table(140)
-TRAIN, VALIDATION = split_of(TABLE.rows(slice(0, 100))), split_of(TABLE.rows(slice(100, 140)))
+TRAIN, VALIDATION = (halved(split_of(TABLE.rows(r))) for r in (slice(0, 100), slice(100, 140)))
 ATTACK = PGD(threat=Linf(4 / 255), step_size=2 / 255, steps=2)
 TRADES_ATTACK = replace(ATTACK, start_deviation=0.001)
 EVERYTHING = training_spec(
@@ -131,10 +138,10 @@ def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:
 
 
 def test_a_network_is_trained_on_crops_of_larger_images() -> None:
-    larger = LoadedSplit(F.pad(TRAIN.images, (0, 0, 4, 4, 4, 4)), TRAIN.labels)
+    larger = LoadedSplit(F.pad(TRAIN.images, (0, 0, 2, 2, 2, 2)), TRAIN.labels)
     training = Training(EVERYTHING, model_spec(TRAIN), len(TRAIN.labels), torch.device("cpu"))
     (part,) = training.parts(Batch(larger.images[:10], larger.labels[:10]), 5)
-    assert part.clean.shape == part.attacked.shape == (10, 3, 32, 32)
+    assert part.clean.shape == part.attacked.shape == (10, 3, 16, 16)
     # The same pixels at the same places as where they are padded first.
     (padded,) = training.parts(Batch(TRAIN.images[:10], TRAIN.labels[:10]), 5)
     assert torch.equal(part.clean, padded.clean)
@@ -314,7 +321,7 @@ def by_the_paper(spec: TrainingSpec) -> nn.Module:
     state = Training(spec, model_spec(TRAIN), 100, torch.device("cpu"))
     model, eps = state.model.train(), FREE.threat.eps
     for epoch in range(1, spec.epochs + 1):
-        delta = torch.zeros(32, 3, 32, 32)
+        delta = torch.zeros(32, 3, 16, 16)
         order = torch.randperm(100, generator=torch_rng(spec.seed, "train/order", epoch))
         for chosen in order.split(32):
             x, y = to_pixels(TRAIN.images[chosen]), TRAIN.labels[chosen]

@@ -5,8 +5,9 @@
 Each round lets every contestant, in turn and in fresh processes, write the images, which come 100
 at a time, open what it wrote, and draw random batches of 128. `arrow` are our tables. The two kinds
 of Parquet have no rows that could be read alone: opening reads all of it. `lists` was our format
-before; `folder` are PNG files under torchvision's ImageFolder, its batches from a DataLoader
-without workers. Prints medians [minimum, maximum] and the ratio of the medians to ours. Writes
+before; `datasets` is the library of Hugging Face, which keeps images encoded (PNG) in Arrow files;
+`folder` are PNG files under torchvision's ImageFolder, its batches from a DataLoader without
+workers. Prints medians [minimum, maximum] and the ratio of the medians to ours. Writes
 nothing but temporary files.
 """
 
@@ -89,6 +90,28 @@ def _open_binary(path: Path) -> Draw:
     return lambda rows: images[rows]
 
 
+def _write_datasets(shards: Iterator[ImageTable], path: Path) -> None:
+    # A second of imports, which the others do without.
+    from datasets import Features, Value  # noqa: PLC0415
+    from datasets import Image as Encoded  # noqa: PLC0415
+    from datasets.arrow_writer import ArrowWriter  # noqa: PLC0415
+
+    features = Features({"image": Encoded(), "label": Value("int32")})
+    with ArrowWriter(features=features, path=str(path)) as writer:
+        for shard in shards:
+            for pixels, label in zip(shard.images, shard.labels, strict=True):
+                row = {"image": Image.fromarray(pixels), "label": label}
+                writer.write(features.encode_example(row))
+        writer.finalize()
+
+
+def _open_datasets(path: Path) -> Draw:
+    from datasets import Dataset  # noqa: PLC0415
+
+    dataset = Dataset.from_file(str(path))
+    return lambda rows: [np.asarray(image) for image in dataset[rows.tolist()]["image"]]
+
+
 def _write_folder(shards: Iterator[ImageTable], path: Path) -> None:
     for shard in shards:
         for number, pixels, label in zip(shard.ids, shard.images, shard.labels, strict=True):
@@ -110,6 +133,7 @@ WAYS = {
     "arrow": (_write_arrow, _open_arrow),
     "lists": (_write_lists, _open_lists),
     "binary": (_write_binary, _open_binary),
+    "datasets": (_write_datasets, _open_datasets),
     "folder": (_write_folder, _open_folder),
 }
 

@@ -1,16 +1,13 @@
 """Exports of image tables: others open them, and they are datasets of this pipeline again."""
 
-import io
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from image_tables import image_table
-from PIL import Image
 
 from atcore.base.errors import UserError
 from atcore.images.decode import decode_shard
@@ -62,19 +59,19 @@ def test_an_export_is_a_dataset_of_the_same_pixels_and_classes(
     assert read_back(kind, tmp_path / "raw") == expected
 
 
-def test_parquet_has_what_the_library_datasets_looks_for(table: Path, tmp_path: Path) -> None:
+def test_the_library_datasets_opens_parquet_as_pictures(table: Path, tmp_path: Path) -> None:
     export.main(str(table), "parquet", str(tmp_path / "out.parquet"))
-    found = pq.read_table(tmp_path / "out.parquet")
-    features = json.loads(found.schema.metadata[b"huggingface"])["info"]["features"]
-    assert features["image"] == {"_type": "Image"}
-    names = {"names": ["cat", "dog", "Käfer"], "_type": "ClassLabel"}
-    assert features["label"] == features["texture_label"] == names
-    rows = found.to_pylist()
-    assert [row["id"] for row in rows] == TABLE.ids.tolist()
-    assert [row["label"] for row in rows] == TABLE.labels.tolist()
+    found = datasets.Dataset.from_parquet(
+        str(tmp_path / "out.parquet"), cache_dir=str(tmp_path / "cache")
+    )
+    assert isinstance(found.features["image"], datasets.Image)
+    for column in ("label", "texture_label"):
+        assert found.features[column].names == ["cat", "dog", "Käfer"]
+    assert found["id"][:] == TABLE.ids.tolist()
+    assert found["label"][:] == TABLE.labels.tolist()
     assert TABLE.texture_labels is not None
-    assert [row["texture_label"] for row in rows] == TABLE.texture_labels.tolist()
-    picture = Image.open(io.BytesIO(rows[129]["image"]["bytes"]))
+    assert found["texture_label"][:] == TABLE.texture_labels.tolist()
+    picture = found[129]["image"]
     assert picture.format == "PNG"
     assert np.array_equal(np.asarray(picture), TABLE.images[129])
 

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from atcore.base.mistaken import mistaken
 
 # Bytes that tell what a file is.
 _START = 1024
+# Times the wanted side: what is larger is averaged before it is resized, which cannot be seen.
+_ENOUGH = 3
+# Pixels, of 4 bytes, that an image may take as it is decoded, and those converted at a time.
+_MOST = 2**27
+_BAND = 2**22
+
+# Our limit is on what is decoded, Pillow's on what is in the file.
+Image.MAX_IMAGE_PIXELS = None
 
 
 class UnreadableImageError(Exception):
@@ -35,27 +43,56 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _centre(image: Image.Image, size: int) -> Image.Image:
-    if image.size == (size, size):
-        return image
+def _averaged(image: Image.Image, factor: int) -> Image.Image:
+    """Squares of `factor` pixels a side become one of RGB, in bands, as conversions take copies."""
     width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BICUBIC, box)
+    if factor == 1 and width * height <= _BAND:
+        return _rgb(image)
+    averaged = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    rows = factor * max(1, _BAND // (width * factor))
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        averaged.paste(_rgb(band).reduce(factor), (0, top // factor))
+    return averaged
 
 
-def _fit(image: Image.Image, size: int, centre: int) -> Image.Image:
-    square, margin = _centre(image, centre), (centre - size) // 2
-    return square.crop((margin, margin, margin + size, margin + size))
+def _square(image: Image.Image, extent: tuple[float, float], side: int) -> Image.Image:
+    """The centre square of what the original covers of the image, which may be less than all."""
+    if image.size == extent == (side, side):
+        return image
+    width, height = extent
+    shorter = min(extent)
+    left, top = (width - shorter) / 2, (height - shorter) / 2
+    box = (left, top, left + shorter, top + shorter)
+    return image.resize((side, side), Image.Resampling.BICUBIC, box)
 
 
-def _upright(data: bytes) -> Image.Image:
+def _decode(data: bytes, size: int, centre: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """What `decode` promises, and width and height of the upright original."""
+    enough = _ENOUGH * centre
     with Image.open(io.BytesIO(data)) as image:
-        return _rgb(ImageOps.exif_transpose(image))
+        width, height = image.size
+        # The decoder of JPEG leaves out what is not needed, but of a progressive one it keeps all.
+        drafted = image.draft(image.mode, (enough, enough))
+        extent = (width, height) if drafted is None else drafted[1][2:]
+        decoded = (width, height) if "progressive" in image.info else image.size
+        if decoded[0] * decoded[1] > _MOST:
+            raise ValueError(
+                f"{width:,} x {height:,} px; more than {_MOST / 1e6:.0f} megapixels are read only "
+                "from JPEG that is not progressive; make it smaller"
+            )
+        factor = max(1, min(image.size) // enough)
+        averaged = _averaged(image, factor)
+        square = _square(averaged, (extent[0] / factor, extent[1] / factor), centre)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        square.getexif()[ExifTags.Base.Orientation] = orientation
+        upright = ImageOps.exif_transpose(square)
+    margin = (centre - size) // 2
+    middle = upright.crop((margin, margin, margin + size, margin + size))
+    return np.array(middle), (height, width) if orientation >= 5 else (width, height)
 
 
 @contextmanager
@@ -80,7 +117,9 @@ def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDAr
     (v * 255 / 65535, rounded, never clipped); palettes and CMYK become RGB; whatever is transparent
     is laid on white. Of an animation the first frame counts. The centre square is resized bicubic,
     antialiased: the shorter side becomes `centre`, what the longer one has more is cropped at both
-    ends; of that the middle is taken. A square of `centre` pixels a side keeps its pixels.
+    ends; of that the middle is taken. A square of `centre` pixels a side keeps its pixels. Where
+    the shorter side is more than 6 times `centre`, squares of pixels are averaged first, by the
+    decoder where the format is JPEG, so that the size of a photograph takes no memory.
 
     Args:
         name: how error messages call the image.
@@ -90,11 +129,11 @@ def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDAr
         uint8, size x size x 3, RGB, 0 to 255.
 
     Raises:
-        UnreadableImageError: the bytes are no image, are damaged or truncated, or have pixels
-            without a defined range (floating point, more than 16 bit).
+        UnreadableImageError: the bytes are no image, are damaged or truncated, have pixels without
+            a defined range (floating point, more than 16 bit), or more than fit into memory.
     """
     with _named(name, data):
-        return np.array(_fit(_upright(data), size, centre or size))
+        return _decode(data, size, centre or size)[0]
 
 
 @dataclass(frozen=True)
@@ -122,9 +161,7 @@ def decode_shard(
     for position, (name, data) in enumerate(shard):
         try:
             with _named(name, data):
-                upright = _upright(data)
-                images[position] = np.asarray(_fit(upright, size, centre or size))
-                sizes[position] = upright.size
+                images[position], sizes[position] = _decode(data, size, centre or size)
         except UnreadableImageError as error:
             problems[position] = str(error)
     return Decoded(images, sizes, problems)

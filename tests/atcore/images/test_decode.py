@@ -1,6 +1,9 @@
 import io
 import struct
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,6 +121,92 @@ def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     assert np.abs(decoded.astype(int) - 127.5).max() < 8
 
 
+# Images that are much larger than wanted
+
+
+def landscape(width: int, height: int) -> Image.Image:
+    """Edges, surfaces and fine texture, all of which an enlarged photograph would lack."""
+    rng = np.random.default_rng(2)
+    image = Image.fromarray(rng.integers(0, 256, (9, 16, 3), np.uint8))
+    pixels = np.array(image.resize((width, height), Image.Resampling.NEAREST), np.int64)
+    pixels += rng.integers(-40, 41, (height, width, 1))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("JPEG", "RGB"), ("JPEG", "L"), *(("PNG", mode) for mode in ("RGB", "P", "RGBA", "I;16"))],
+)
+def test_what_is_averaged_before_it_is_resized_looks_the_same(kind: str, mode: str) -> None:
+    image = landscape(1600, 900)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    elif mode == "I;16":
+        image = Image.fromarray(np.array(image.convert("L")).astype(np.uint16) * 257)
+    elif mode == "P":
+        image = image.quantize(50)
+    else:
+        image = image.convert(mode)
+    data = encode(image, kind)
+    whole = decode(data, 900, "x")
+    wanted = np.array(Image.fromarray(whole).resize((48, 48), Image.Resampling.BICUBIC), np.int64)
+    difference = np.abs(decode(data, 48, "x") - wanted)
+    assert difference.mean() < 0.8
+    assert difference.max() < 8
+
+
+def test_an_image_has_its_original_size_at_whatever_scale_it_was_decoded() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
+    image = landscape(803, 501)
+    shard = [
+        ("a", encode(image, "JPEG")),
+        ("b", encode(image, "JPEG", exif=turned)),
+        ("c", encode(image, exif=turned)),
+    ]
+    decoded = decode_shard(shard, 8)
+    assert decoded.sizes.tolist() == [[803, 501], [501, 803], [501, 803]]
+    upright = np.rot90(decoded.images[0].astype(np.int64), -1)
+    assert np.abs(decoded.images[1:] - upright).mean() < 1
+
+
+# What the peak of this process has grown by, in MiB.
+DECODING = """
+import resource, sys
+from atcore.images.decode import decode
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+data = open(sys.argv[1], "rb").read()
+before = peak()
+decode(data, 64, "x")
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "size", "most"),
+    [
+        # In memory this is 504 MB.
+        pytest.param("JPEG", "RGB", (14_000, 9_000), 60, id="panorama"),
+        # 64 MB, to which conversions would add three times as much.
+        pytest.param("PNG", "RGBA", (4_000, 4_000), 130, id="transparent"),
+    ],
+)
+def test_a_huge_image_takes_little_memory(
+    kind: str, mode: str, size: tuple[int, int], most: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "huge"
+    Image.new(mode, size, "navy").save(path, kind)
+    command = [sys.executable, "-c", DECODING, str(path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < most
+
+
+def test_a_jpeg_of_more_pixels_than_fit_is_read() -> None:
+    data = encode(Image.new("L", (60_000, 3_000), 77), "JPEG")
+    assert (decode(data, 8, "x") == 77).all()
+
+
 JPEG = encode(Image.fromarray(noise(32, 32)), "JPEG")
 PNG = encode(Image.fromarray(noise(32, 32)))
 
@@ -151,6 +240,11 @@ def test_what_is_no_image_is_named(data: bytes) -> None:
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
             "a pointer of Git LFS; fetch the file with `git lfs pull`",
+        ),
+        (
+            b"P6 20000 10000 255\n",
+            "20,000 x 10,000 px; more than 134 megapixels are read only from JPEG that is not "
+            "progressive; make it smaller",
         ),
         (JPEG[: len(JPEG) // 2], f"truncated, it ends after {len(JPEG) // 2:,} bytes"),
     ],

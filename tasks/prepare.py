@@ -169,7 +169,7 @@ def _decoded(
 
 
 def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
-    source = formats.load(settings.format, paths.RAW / dataset)
+    source = formats.load(settings.format, paths.RAW / dataset, settings.label)
     labels = {split: entries.labels for split, entries in source.splits.items()}
     amounts: dict[str, Amount] = settings.images.model_dump()
     chosen = choose(labels, source.classes, amounts, seed, f"{key}.images")
@@ -274,7 +274,14 @@ def main(dataset: str) -> None:
         "hidden, or left by systems": formats.no_data(paths.RAW / dataset),
         **recipe.skipped,
     }
-    for line in account.lines(description, own, key, come_from=recipe.come_from, left_out=left_out):
+    for line in account.lines(
+        description,
+        own,
+        key,
+        come_from=recipe.come_from,
+        left_out=left_out,
+        links=formats.links(paths.RAW / dataset),
+    ):
         print(f"{dataset}: {line}", flush=True)
 
 

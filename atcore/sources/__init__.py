@@ -1,4 +1,4 @@
 """Raw images as users have them, and which of them train, validate and test.
 
-Imports base.
+Imports base and images.
 """

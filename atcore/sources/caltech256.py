@@ -1,47 +1,21 @@
 """Caltech-256, straight from the original archive, or unpacked."""
 
 import re
-import tarfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
-from atcore.sources.entries import Entries, Source, contents, require_no_web_page
+from atcore.sources import tar
+from atcore.sources.entries import Entries, Source, contents
 
 ROOT = "256_ObjectCategories"
 ARCHIVE = f"{ROOT}.tar"
 
 # As in torchvision, what else lies there is no image: 056.dog/greg and 198.spider/RENAME2.
 _IMAGE = re.compile(ROOT + r"/([^/.][^/]*)/[^/.][^/]*\.jpg")
-
-
-def _piece(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(size)
-    if len(data) < size:
-        raise UserError(f"{path}: ends early")
-    return data
-
-
-def _packed(archive: Path) -> dict[str, Callable[[], bytes]]:
-    """How to read each file of the archive, by its name in it."""
-    try:
-        require_no_web_page(archive)
-        with tarfile.open(archive, "r:") as tar:
-            return {
-                member.name.removeprefix("./"): partial(
-                    _piece, archive, member.offset_data, member.size
-                )
-                for member in tar
-                if member.isfile()
-            }
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise UserError(f"{archive}: not a readable tar archive: {error}") from error
 
 
 def _unpacked(folder: Path) -> dict[str, Callable[[], bytes]]:
@@ -65,7 +39,7 @@ def load(folder: Path) -> Source:
         if path.name not in allowed:
             raise UserError(f"{path}: not expected here; allowed: {', '.join(allowed)}")
     unpacked = (folder / ROOT).exists()
-    files = _unpacked(folder) if unpacked else _packed(folder / ARCHIVE)
+    files = _unpacked(folder) if unpacked else tar.members(folder / ARCHIVE)
     class_of = {name: match[1] for name in sorted(files) if (match := _IMAGE.fullmatch(name))}
     classes = tuple(sorted(set(class_of.values())))
     index = {name: label for label, name in enumerate(classes)}

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
-from atcore.sources.entries import Entries, Source, contents, require_no_web_page
-
-# Pixels without compression behind the header of a portable pixmap.
-_HEADER = b"P6 32 32 255\n"
+from atcore.sources.entries import Entries, Source, contents, pixmap, require_no_web_page
 
 
 def _unpacked(folder: Path, names: set[str]) -> dict[str, bytes]:
@@ -85,7 +82,7 @@ def load(folder: Path) -> Source:
     }
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        return (_HEADER + pixels[split][index].tobytes() for index in indices)
+        return (pixmap(pixels[split][index]) for index in indices)
 
     return Source(
         classes=tuple(batches[meta][CIFAR10.meta["key"]]),

@@ -1,7 +1,7 @@
 """What all formats of raw images have in common."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from atcore.base.mistaken import is_web_page
 # The project's own files in a folder of raw images.
 _OURS = ("README.md", ".gitignore")
 _HELP = "docs/data.md says what to put there"
+# Files beside images that say something of them, by ending or by name, in small letters.
+_TEXT_ENDINGS = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".pdf"}
+_TEXT_NAMES = {"readme", "license", "licence", "copying", "citation", "authors", "notice"}
+TEXTS = "texts beside the images"
 # What operating systems, archives and storage devices leave beside one's files, in small letters.
 _LEFT = {
     "thumbs.db",
@@ -60,8 +64,24 @@ class Source:
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def _is_no_data(name: str) -> bool:
+def is_no_data(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left by systems."""
     return name.startswith(".") or name.lower() in _LEFT
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _first_fault(name: str) -> str:
+    """A name that is not UTF-8, up to the file or folder that is to blame."""
+    parts = name.split("/")
+    first = next(index for index, part in enumerate(parts) if not _is_utf8(part))
+    return "/".join(parts[: first + 1])
 
 
 def no_data(folder: Path) -> list[str]:
@@ -71,9 +91,51 @@ def no_data(folder: Path) -> list[str]:
     """
     found = []
     for place, folders, files in os.walk(folder, followlinks=True):
-        found += [str(Path(place, name)) for name in (*folders, *files) if _is_no_data(name)]
-        folders[:] = [name for name in folders if not _is_no_data(name)]
+        found += [str(Path(place, name)) for name in (*folders, *files) if is_no_data(name)]
+        folders[:] = [name for name in folders if not is_no_data(name)]
     return sorted(name for name in found if Path(name).name not in _OURS)
+
+
+def below(folder: Path) -> list[Path]:
+    """Files in a folder, at any depth, that are neither `no_data` nor our own."""
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not is_no_data(name)]
+        found += [Path(place, name) for name in files if not is_no_data(name)]
+    return sorted(path for path in found if path.name not in _OURS)
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is none of the images, but says something of them."""
+    name = path.name.lower()
+    return (path.suffix.lower() in _TEXT_ENDINGS or name in _TEXT_NAMES) and path.is_file()
+
+
+def names_below(folder: Path) -> Iterator[str]:
+    """Everything in a folder, at any depth."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        yield from (str(Path(place, name)) for name in (*folders, *files))
+
+
+def links(folder: Path) -> list[str]:
+    """Folders below this one that are symbolic links."""
+    return sorted(n for n in names_below(folder) if Path(n).is_symlink() and Path(n).is_dir())
+
+
+def require_utf8(names: Iterable[str]) -> None:
+    """Check that names of files and folders are UTF-8, as those who print and keep them need them.
+
+    Raises:
+        UserError: some are not.
+    """
+    wrong = sorted({_first_fault(name) for name in names if not _is_utf8(name)})
+    if wrong:
+        first = os.fsencode(wrong[0])
+        meant = first.rpartition(b"/")[2].decode("latin-1")
+        raise UserError(
+            f"{first.decode(errors='backslashreplace')}: a name that is not UTF-8; there are "
+            f"{len(wrong):,}; rename them, this one to {meant!r} perhaps"
+        )
 
 
 def listing(folder: Path) -> list[Path]:
@@ -84,7 +146,7 @@ def listing(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = sorted(path for path in folder.iterdir() if not _is_no_data(path.name))
+    found = sorted(path for path in folder.iterdir() if not is_no_data(path.name))
     if not found:
         raise UserError(f"{folder}: empty folder")
     return found
@@ -102,6 +164,24 @@ def contents(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"{folder}: no data in it; {_HELP}")
     return found
+
+
+def file_bytes(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+
+
+def pixmap(image: NDArray[np.uint8]) -> bytes:
+    """An image, uint8, H x W x 3, encoded without compression, as a portable pixmap."""
+    height, width, _ = image.shape
+    return b"P6 %d %d 255\n%b" % (width, height, image.tobytes())
 
 
 def require_no_web_page(path: Path) -> None:

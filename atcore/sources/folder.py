@@ -7,29 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
-from atcore.sources.entries import Entries, Source, contents, listing
+from atcore.sources.entries import (
+    TEXTS,
+    Entries,
+    Source,
+    contents,
+    file_bytes,
+    is_text,
+    listing,
+)
 from atcore.sources.naming import SPLIT_OF, UNDERSTOOD, split_words
-
-# Files beside images that say something of them, by ending or by name, in small letters.
-_TEXT_ENDINGS = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".pdf"}
-_TEXT_NAMES = {"readme", "license", "licence", "copying", "citation", "authors", "notice"}
-
-
-def _is_text(path: Path) -> bool:
-    name = path.name.lower()
-    return (path.suffix.lower() in _TEXT_ENDINGS or name in _TEXT_NAMES) and path.is_file()
 
 
 def _listing(folder: Path) -> list[Path]:
     """What is in a folder, without texts."""
-    found = [path for path in listing(folder) if not _is_text(path)]
+    found = [path for path in listing(folder) if not is_text(path)]
     if not found:
         raise UserError(f"{folder}: no images in it")
     return found
 
 
 def _texts(folders: Iterable[Path]) -> list[str]:
-    return [str(path) for folder in folders for path in listing(folder) if _is_text(path)]
+    return [str(path) for folder in folders for path in listing(folder) if is_text(path)]
 
 
 def _is_split(path: Path) -> bool:
@@ -87,7 +86,10 @@ def _trees(folder: Path) -> dict[str, list[Path]]:
 
 def _files(class_folder: Path) -> list[Path]:
     if not class_folder.is_dir():
-        raise UserError(f"{class_folder}: not a folder with the images of one class")
+        raise UserError(
+            f"{class_folder}: not a folder with the images of one class; for images in other "
+            "files, or with their labels in a list, the dataset needs another `format`"
+        )
     files = _listing(class_folder)
     for path in files:
         if not path.is_file():
@@ -124,12 +126,7 @@ def load(folder: Path) -> Source:
             labels[split] += [index[class_folder.name]] * len(found)
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        for position in indices:
-            path = files[split][position]
-            try:
-                yield path.read_bytes()
-            except OSError as error:
-                raise UserError(f"{path}: {error.strerror}") from error
+        return (file_bytes(files[split][position]) for position in indices)
 
     return Source(
         classes=classes,
@@ -142,5 +139,5 @@ def load(folder: Path) -> Source:
             for split, paths in files.items()
         },
         read=read,
-        skipped={"texts beside the images": sorted(_texts(places))},
+        skipped={TEXTS: sorted(_texts(places))},
     )

@@ -1,33 +1,32 @@
 """Parquet files in the Hugging Face image layout."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from atcore.base.arrow import readable
 from atcore.base.errors import UserError
-from atcore.base.wording import some
-from atcore.sources.entries import Entries, Source, contents
-from atcore.sources.naming import by_split, require_all_shards
+from atcore.sources import labels
+from atcore.sources.entries import file_bytes
+from atcore.sources.images import Images
+from atcore.sources.labels import UNLABELLED, Labels
+from atcore.sources.shards import EMPTY, Shard, within
+
+ENDINGS = (".parquet",)
 
 _IMAGES = ("image", "img")
-_LABELS = ("label", "labels", "fine_label")
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    image_column: str
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...] | None
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_LABELS = (*_TEXT, pa.types.is_integer, pa.types.is_boolean, pa.types.is_dictionary)
 
 
 @contextmanager
@@ -37,131 +36,185 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         yield file
 
 
-def _column(path: Path, schema: pa.Schema, names: tuple[str, ...], what: str) -> str:
-    for name in names:
-        if name in schema.names:
-            return name
-    found = ", ".join(schema.names)
-    raise UserError(f"{path}: no column {' or '.join(names)} for the {what}; columns: {found}")
-
-
-def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...] | None:
-    """`names` of the label's feature in the metadata of the library `datasets`, if they are there.
+def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    """What the library `datasets` says of the columns, in the metadata, if it has written the file.
 
     Raises:
         UserError: the metadata is not what that library writes.
     """
     text = (schema.metadata or {}).get(b"huggingface")
-    if text is None:
-        return None
     try:
-        names = json.loads(text)["info"]["features"].get(label, {}).get("names")
+        features = {} if text is None else json.loads(text)["info"]["features"]
+        return {name: dict(feature) for name, feature in features.items() if name in schema.names}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its `huggingface` metadata cannot be understood") from error
-    return None if names is None else tuple(names)
 
 
-def _file(path: Path) -> _File:
-    with _opened(path) as file:
-        schema = file.schema_arrow
-        image = _column(path, schema, _IMAGES, "images")
-        label = _column(path, schema, _LABELS, "labels")
-        image_type, label_type = schema.field(image).type, schema.field(label).type
-        if not pa.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
-            raise UserError(f"{path}: column {image} is {image_type}, not a struct with bytes")
-        if not pa.types.is_integer(label_type):
-            raise UserError(f"{path}: column {label} is {label_type}, not an integer")
-        labels = file.read(columns=[label]).column(label)
-    if not len(labels):
-        raise UserError(f"{path}: no rows in it")
-    if labels.null_count:
-        row = labels.is_null().index(True).as_py()
-        raise UserError(f"{path}: row {row}: {label} is null")
-    values = labels.to_numpy().astype(np.int64)
-    classes = _class_names(path, schema, label)
-    limit = np.iinfo(np.int32).max if classes is None else len(classes)
-    for row in np.flatnonzero((values < 0) | (values >= limit)):
-        allowed = "a class's number" if classes is None else f"in 0..{limit - 1}"
-        raise UserError(f"{path}: row {row}: {label} {values[row]} is not {allowed}")
-    return _File(path, image, values, classes)
+# --- labels ---------------------------------------------------------------------------------------
 
 
-def _classes(files: list[_File]) -> tuple[str, ...]:
-    first = files[0]
-    for file in files:
-        if file.classes != first.classes:
-            raise UserError(f"{file.path}: its class names differ from those of {first.path}")
-    if first.classes is not None:
-        return first.classes
-    return tuple(map(str, range(1 + max(int(file.labels.max()) for file in files))))
+def _label_column(
+    path: Path, schema: pa.Schema, features: Mapping[str, Any], image: str, key: str | None
+) -> str:
+    likely = [name for name, feature in features.items() if feature.get("names") is not None]
+    possible = [
+        field.name
+        for field in schema
+        if field.name != image and any(fits(field.type) for fits in _LABELS)
+    ]
+    return labels.column(path, schema.names, (likely, possible), key)
 
 
-def _within(rows: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
-    """Those of the ascending rows in start..start + count - 1, counted from `start`."""
-    low, high = np.searchsorted(rows, (start, start + count))
-    return rows[low:high] - start
+def _whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Integers of floating-point numbers, as pandas writes integers where some are missing."""
+    return pc.if_else(pc.is_nan(values), None, values).cast(pa.int64())
 
 
-def _read(file: _File, rows: NDArray[np.int64]) -> Iterator[bytes]:
-    """Encoded images of the ascending rows; empty where a row has none."""
-    column = [f"{file.image_column}.bytes"]
+def _labels(path: Path, name: str, values: pa.ChunkedArray, feature: Mapping[str, Any]) -> Labels:
+    kind = values.type
+    try:
+        if pa.types.is_dictionary(kind):
+            return _labels(path, name, values.cast(kind.value_type), feature)
+        if pa.types.is_boolean(kind):
+            return labels.of_names(values.cast(pa.string()).to_pylist())
+        if any(fits(kind) for fits in _TEXT):
+            return labels.of_names(values.to_pylist())
+        if pa.types.is_floating(kind):
+            return _labels(path, name, _whole(values), feature)
+    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: column {name} has a value that is no label: {reason}") from error
+    if not pa.types.is_integer(kind):
+        raise UserError(f"{path}: column {name} is {kind}, neither numbers nor names of classes")
+    names = feature.get("names")
+    return labels.of_numbers(
+        values.cast(pa.int64()).fill_null(UNLABELLED).to_numpy(),
+        None if names is None else tuple(names),
+        lambda row: f"{path}: row {row}: {name}",
+    )
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def _leaves(field: pa.Field) -> dict[str, str]:
+    """The columns of the file in which a column of the table has `bytes`, `path` or both."""
+    kind, kinds = field.type, {"bytes": _BYTES, "path": _TEXT}
+    if not pa.types.is_struct(kind):
+        return {
+            part: field.name for part, checks in kinds.items() if any(fits(kind) for fits in checks)
+        }
+    return {
+        inner.name: f"{field.name}.{inner.name}"
+        for inner in kind
+        if any(fits(inner.type) for fits in kinds.get(inner.name, ()))
+    }
+
+
+def _image_column(path: Path, schema: pa.Schema) -> str:
+    """That of the usual name, else the only one of bytes."""
+    usual = [name for name in _IMAGES if name in schema.names]
+    possible = [field.name for field in schema if "bytes" in _leaves(field)]
+    found = usual[:1] or possible
+    if len(found) != 1:
+        raise UserError(
+            f"{path}: no column image or img for the images; columns: {', '.join(schema.names)}"
+        )
+    return found[0]
+
+
+def _part(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """The `bytes` or the `path` of a batch that has the image column alone."""
+    column = batch.column(0)
+    return column.field(name) if pa.types.is_struct(column.type) else column
+
+
+def _has_all(file: pq.ParquetFile, leaf: str) -> bool:
+    """Whether the file's statistics say that no row lacks a value."""
+    metadata = file.metadata
+    index = [metadata.schema.column(i).path for i in range(metadata.num_columns)].index(leaf)
+    statistics = [
+        metadata.row_group(i).column(index).statistics for i in range(file.num_row_groups)
+    ]
+    return all(
+        each is not None and each.has_null_count and not each.null_count for each in statistics
+    )
+
+
+def _outside(file: pq.ParquetFile, leaves: Mapping[str, str]) -> dict[int, str]:
+    """Rows without bytes that name a file, and its name."""
+    if "path" not in leaves or ("bytes" in leaves and _has_all(file, leaves["bytes"])):
+        return {}
+    found: dict[int, str] = {}
+    start = 0
+    for batch in file.iter_batches(_BATCH, columns=list(leaves.values())):
+        paths = _part(batch, "path").to_pylist()
+        lacking = _part(batch, "bytes").is_null().to_pylist() if "bytes" in leaves else paths
+        for row, (name, without) in enumerate(zip(paths, lacking, strict=True), start):
+            if name and without:
+                found[row] = name
+        start += len(batch)
+    return found
+
+
+def _inside(path: Path, leaf: str, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    """The bytes in ascending rows; empty where a row has none."""
     group_start = 0
-    with _opened(file.path) as opened:
-        for group in range(opened.num_row_groups):
-            count = opened.metadata.row_group(group).num_rows
-            wanted = _within(rows, group_start, count)
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            wanted = within(rows, group_start, count)
             group_start += count
             if not len(wanted):
                 continue
             start = 0
-            for batch in opened.iter_batches(_BATCH, row_groups=[group], columns=column):
-                images = batch.column(0).field("bytes")
-                for row in _within(wanted, start, len(images)):
+            for batch in file.iter_batches(_BATCH, row_groups=[group], columns=[leaf]):
+                images = _part(batch, "bytes")
+                for row in within(wanted, start, len(images)):
                     yield images[row].as_py() or b""
                 start += len(images)
 
 
-def load(folder: Path) -> Source:
-    """List the rows of `folder`/*.parquet.
+def opener(path: Path, images: Images, key: str | None) -> Shard:
+    """Open a Parquet file.
 
-    Files belong to the split that a word in their names says (`naming`); without such words all
-    are for training. The images are a struct with `bytes` in a column `image` or `img`, the labels
-    an integer column `label`, `labels` or `fine_label`. Class names are those the library
-    `datasets` leaves in the metadata, else the labels' numbers.
+    Its images are a column `image` or `img`, or the only column of bytes: bytes, names of files, or
+    a struct of `bytes` and `path`, of which the bytes count where a row has both. Its labels are
+    numbers or names of classes, in the column that `labels.column` says; the names that the library
+    `datasets` leaves in the metadata belong to the numbers.
 
     Raises:
-        UserError: something else than Parquet files is in the folder, a name does not say which
-            split it is, a shard is absent, a file is damaged, lacks a column or disagrees on the
-            class names, or a label is not one of a class.
+        UserError: the file is damaged, or lacks a column; a label is no class's, or an image file
+            is not there.
     """
-    paths = contents(folder)
-    for path in paths:
-        if path.suffix != ".parquet" or not path.is_file():
-            raise UserError(f"{path}: not expected here; allowed: *.parquet")
-    require_all_shards(paths)
-    splits = by_split(paths)
-    files = {path: _file(path) for path in paths}
-
-    def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
-        start = 0
-        for path in splits[split]:
-            count = len(files[path].labels)
-            yield from _read(files[path], _within(indices, start, count))
-            start += count
-
-    return Source(
-        classes=_classes(list(files.values())),
-        splits={
-            split: Entries(
-                place=some([path.name for path in members]),
-                names=[
-                    f"{path}: row {row}"
-                    for path in members
-                    for row in range(len(files[path].labels))
-                ],
-                labels=np.concatenate([files[path].labels for path in members]).astype(np.int32),
+    with _opened(path) as file:
+        if not file.metadata.num_rows:
+            return EMPTY
+        schema = file.schema_arrow
+        features = _features(path, schema)
+        image = _image_column(path, schema)
+        leaves = _leaves(schema.field(image))
+        if not leaves:
+            raise UserError(
+                f"{path}: column {image} is {schema.field(image).type}, not bytes, nor a struct "
+                "with bytes"
             )
-            for split, members in splits.items()
-        },
+        label = _label_column(path, schema, features, image, key)
+        values = file.read(columns=[label]).column(label)
+        outside = _outside(file, leaves)
+    rows = list(outside)
+    found = images.paths(path, list(outside.values()), lambda i: f"{path}: row {rows[i]}")
+    files = dict(zip(rows, found, strict=True))
+
+    def read(rows: NDArray[np.int64]) -> Iterator[bytes]:
+        own = np.array([row for row in rows if row not in files], np.int64)
+        inside = _inside(path, leaves["bytes"], own) if "bytes" in leaves else iter(())
+        for row in rows:
+            yield file_bytes(files[row]) if row in files else next(inside, b"")
+
+    return Shard(
+        names=[str(files.get(row, f"{path}: row {row}")) for row in range(len(values))],
+        labels=_labels(path, label, values, features.get(label, {})),
         read=read,
+        files=files.values(),
     )

@@ -1,5 +1,6 @@
 """What names of files and folders say: which split they are, and which files belong together."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,12 +40,16 @@ def split_words(name: str) -> set[str]:
 def by_split(files: Sequence[Path]) -> dict[str, list[Path]]:
     """The files of each split that has any; all are for training where no name has a word for one.
 
+    The names of folders count too, from the one on that has all files in it.
+
     Raises:
         UserError: a name has no such word where others have, perhaps joined to other letters; or
             it has words for different splits; or two names have different words for one split
             (`eval` beside `test` may well mean validation).
     """
-    words = {path: split_words(path.stem) for path in files}
+    root = os.path.commonpath([path.parent for path in files])
+    names = {path: path.relative_to(root).with_suffix("") for path in files}
+    words = {path: split_words(str(name)) for path, name in names.items()}
     joined = len(files) > 1 and any(_JOINED.search(path.stem) for path in files)
     if not joined and not any(words.values()):
         return {"train": list(files)}
@@ -72,15 +77,16 @@ def require_all_shards(files: Sequence[Path]) -> None:
     Raises:
         UserError: one is missing, or there are shards of two versions.
     """
-    series: dict[str, list[re.Match[str]]] = {}
-    for match in filter(None, (_SHARD.match(path.stem) for path in files)):
-        series.setdefault(match[1], []).append(match)
-    for name, shards in series.items():
+    series: dict[tuple[Path, str], list[re.Match[str]]] = {}
+    for path in files:
+        if match := _SHARD.match(path.stem):
+            series.setdefault((path.parent, match[1]), []).append(match)
+    for (folder, name), shards in series.items():
         numbers, totals = [int(shard[2]) for shard in shards], {int(shard[3]) for shard in shards}
         total = max(totals)
         if len(totals) > 1 or len(set(numbers)) < len(numbers) or len(numbers) > total:
             raise UserError(
-                f"{files[0].parent}: the files {name}N-of-M are not all of one version: "
+                f"{folder}: the files {name}N-of-M are not all of one version: "
                 f"{some([shard.string for shard in shards])}; keep those of one"
             )
         first = 0 if 0 in numbers or total not in numbers else 1
@@ -88,6 +94,20 @@ def require_all_shards(files: Sequence[Path]) -> None:
         if missing:
             width, of = len(shards[0][2]), shards[0][3]
             raise UserError(
-                f"{files[0].parent}: of the {total} files {name}N-of-{of} {len(missing)} missing: "
+                f"{folder}: of the {total} files {name}N-of-{of} {len(missing)} missing: "
                 f"{some([f'{name}{number:0{width}}-of-{of}' for number in missing])}"
             )
+
+
+def require_one_folder(split: str, files: Sequence[Path]) -> None:
+    """Check that the files of a split lie together, as those of several folders are hardly one.
+
+    Raises:
+        UserError: they do not.
+    """
+    folders = sorted({str(path.parent) for path in files})
+    if len(folders) > 1:
+        raise UserError(
+            f"{folders[0]}: {split} files lie here and in {some(folders[1:])}; keep those of one "
+            f"folder, or name folders after splits; understood: {UNDERSTOOD}"
+        )

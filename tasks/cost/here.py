@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from atcore.base.errors import UserError
+from atcore.sources import entries
 from tasks import params
 from tasks.console import command
 from tasks.workspace import paths
@@ -31,11 +32,12 @@ def _require_repository() -> None:
 
 
 def _require_raw_images(settings: params.Params) -> None:
-    """DVC would say that data is missing, and no more."""
+    """DVC would say that data is missing, and no more, or that a character cannot be encoded."""
     for dataset in settings.run.datasets:
         folder = paths.RAW / dataset
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; docs/data.md says what to put there")
+        entries.require_utf8(entries.names_below(folder))
 
 
 def _in_words(seconds: float) -> str:

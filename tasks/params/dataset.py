@@ -15,6 +15,9 @@ from tasks.params.fields import Count, Integer, MisfitError, Positive, Precision
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.networks.models).
 _SMALLEST_PRETRAINED = 64
 
+# Formats in which what holds the labels has a name.
+_LABELLED = ("parquet", "webdataset", "csv")
+
 
 def _amount(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """Say once what is allowed, not what each member of the union says."""
@@ -52,12 +55,32 @@ class DatasetTraining(Section):
 
 
 class Dataset(Section):
-    format: Literal["shapes", "parquet", "cifar10", "tiny_imagenet", "caltech256", "folder"]
+    format: Literal[
+        "shapes",
+        "folder",
+        "parquet",
+        "webdataset",
+        "csv",
+        "arrow",
+        "cifar10",
+        "tiny_imagenet",
+        "caltech256",
+    ]
+    label: str | None
     image_size: Annotated[Integer, Field(ge=8)]
     resize: Annotated[Integer, Field(ge=8)] | None
     images: Images
     allow_unreadable: Annotated[Integer, Field(ge=0)]
     training: DatasetTraining
+
+    @model_validator(mode="after")
+    def _label_is_used(self) -> Self:
+        if self.label is not None and self.format not in _LABELLED:
+            raise MisfitError(
+                f"label: {self.label!r} is not allowed for format {self.format!r}, which has no "
+                f"names for labels; give null, or format {' or '.join(_LABELLED)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:

@@ -72,6 +72,7 @@ def lines(
     *,
     come_from: Mapping[str, str],
     left_out: Mapping[str, Sequence[str]],
+    links: Sequence[str],
 ) -> list[str]:
     """At most a dozen lines, from which a user sees a mistake at a glance.
 
@@ -79,6 +80,7 @@ def lines(
         key: of the dataset in params.yaml.
         come_from: where the images of each split come from, as it reads after their number.
         left_out: names of what is not among the images, by what it is.
+        links: folders that are symbolic links.
     """
     training, counts = settings.training, description.counts
     steps = training.epochs * math.ceil(counts["train"] / training.batch_size)
@@ -98,4 +100,10 @@ def lines(
     ]
     if skipped:
         found.append(f"left out, {'; '.join(skipped)}")
-    return found + [f"warning: {line}" for line in _warnings(description, settings, key, steps)]
+    warnings = _warnings(description, settings, key, steps)
+    if links:
+        warnings.append(
+            f"DVC does not see what lies behind symbolic links ({some(links)}): after a change "
+            f"there, run `dvc repro --force prepare@{key.rpartition('.')[2]}`"
+        )
+    return found + [f"warning: {line}" for line in warnings]

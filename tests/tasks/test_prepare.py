@@ -267,6 +267,72 @@ def test_a_user_s_own_test_file_is_for_testing_alone(
 
 
 @pytest.mark.usefixtures("ray_cluster")
+def test_the_same_photographs_in_every_layout_are_the_same_dataset(
+    photographs: dict[str, list[bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """20 photographs of each class to train, 10 to test, and 3 that nobody has labelled."""
+    rows = {
+        split: [
+            (f"{name}_{number:02}", name, images[number])
+            for name, images in photographs.items()
+            for number in numbers
+        ]
+        for split, numbers in (("train", range(20)), ("test", range(20, 30)))
+    }
+    rows["test"] += [(f"x_{number}", "", photographs["dog"][number]) for number in range(3)]
+    for layout in ("my_folder", "listed", "packed", "parquet"):
+        Path("raw", layout).mkdir()
+    elsewhere = Path("elsewhere").absolute()
+    for split, own in rows.items():
+        for key, name, data in own:
+            if name:
+                place = elsewhere if name == "bus" else Path("raw/my_folder")
+                (place / split / name).mkdir(parents=True, exist_ok=True)
+                (place / split / name / f"{key}.jpg").write_bytes(data)
+        Path("raw/my_folder", split, "bus").symlink_to(elsewhere / split / "bus")
+        Path("raw/listed/images").mkdir(exist_ok=True)
+        for key, _, data in own:
+            Path(f"raw/listed/images/{key}.jpg").write_bytes(data)
+        lines = [f"{key}.jpg,{name},{key}\n" for key, name, _ in own]
+        Path(f"raw/listed/{split}.csv").write_text("".join(["file,kind,key\n", *lines]))
+        with tarfile.open(f"raw/packed/{split}-000000.tar", "w") as tar:
+            for key, name, data in own:
+                for ending, content in (("jpg", data), ("txt", name.encode())):
+                    member = tarfile.TarInfo(f"{key}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        names = [name or None for _, name, _ in own]
+        table = pa.table({"image": [data for *_, data in own], "label": names})
+        pq.write_table(table, f"raw/parquet/{split}-00000-of-00001.parquet")
+
+    seen = {}
+    for layout, form, label in (
+        ("my_folder", "folder", None),
+        ("listed", "csv", "kind"),
+        ("packed", "webdataset", None),
+        ("parquet", "parquet", None),
+    ):
+        configure("my_folder", (None, 0.1, 0.2), format=form, label=label, image_size=64)
+        params = yaml.safe_load(Path("params.yaml").read_text())
+        params["dataset"][layout] = params["dataset"]["my_folder"]
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        prepare.main(layout)
+        said = capsys.readouterr().out
+        assert f"{layout}: 3 classes: bus, cat, dog\n" in said
+        assert f"{layout}: train: 54 images of 60 in " in said
+        assert f"{layout}: test: 30 images of 30 in " in said
+        assert ("left out, images without a label: 3 (" in said) == (layout != "my_folder")
+        assert ("DVC does not see" in said) == (layout == "my_folder")
+        tables, info = written(layout)
+        assert info["skipped"] == ({} if layout == "my_folder" else {"images without a label": 3})
+        seen[layout] = {
+            split: [(part.labels[i], part.images[i].tobytes()) for i in range(len(part))]
+            for split, part in tables.items()
+        }
+    assert seen["listed"] == seen["packed"] == seen["parquet"] == seen["my_folder"]
+
+
+@pytest.mark.usefixtures("ray_cluster")
 def test_what_was_understood_is_said_and_kept(
     photographs: dict[str, list[bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:

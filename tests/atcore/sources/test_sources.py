@@ -1,39 +1,25 @@
 import hashlib
 import io
-import json
+import os
 import pickle
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from raw_images import fill, read_all, rejects
 from torchvision.datasets import CIFAR10
 
 from atcore.base.errors import UserError
 from atcore.images.decode import decode
-from atcore.sources.entries import Source, no_data
+from atcore.sources.entries import links, no_data
 from atcore.sources.formats import FORMATS, load
 from atcore.sources.tiny_imagenet import ARCHIVE
-
-
-def read_all(source: Source, split: str) -> list[bytes]:
-    return list(source.read(split, np.arange(len(source.splits[split].names))))
-
-
-def rejects(format_name: str, folder: Path, message: str) -> None:
-    """The folder is rejected in one line that starts with this message."""
-    with pytest.raises(UserError) as caught:
-        load(format_name, folder)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -45,13 +31,6 @@ def test_a_folder_without_data_is_rejected(format_name: str, tmp_path: Path) -> 
 
 
 # Folders of files
-
-
-def fill(folder: Path, *files: str) -> None:
-    for name in files:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
 
 
 def test_class_folders_are_training_images(tmp_path: Path) -> None:
@@ -128,6 +107,37 @@ def test_what_is_hidden_or_left_by_systems_is_no_data_at_any_depth(
             "train/dog/.ipynb_checkpoints",
         )
     ]
+
+
+def test_a_class_may_be_a_symbolic_link(tmp_path: Path) -> None:
+    folder = tmp_path / "my_folder"
+    fill(folder, "cat/1.jpg", "cat/2.jpg")
+    fill(tmp_path, "elsewhere/1.jpg", "elsewhere/2.jpg")
+    (folder / "dog").symlink_to(tmp_path / "elsewhere")
+    (folder / "cat/3.jpg").symlink_to(tmp_path / "elsewhere/1.jpg")
+    source = load("folder", folder)
+    assert source.classes == ("cat", "dog")
+    assert source.splits["train"].labels.tolist() == [0, 0, 0, 1, 1]
+    assert read_all(source, "train")[2:4] == [b"elsewhere/1.jpg"] * 2
+    assert links(folder) == [f"{folder}/dog"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([b"caf\xe9/1.jpg", b"tea/1.jpg"], "/caf\\xe9: a name that is not UTF-8; there are 1; "),
+        (
+            [b"cat/1.jpg", b"dog/\xfc.jpg", b"dog/\xe4.jpg"],
+            "/dog/\\xe4.jpg: a name that is not UTF-8; there are 2; rename them, this one to "
+            "'ä.jpg' perhaps",
+        ),
+    ],
+)
+def test_names_that_are_no_utf_8_are_rejected(
+    names: list[bytes], message: str, tmp_path: Path
+) -> None:
+    fill(tmp_path, *map(os.fsdecode, names))
+    rejects("folder", tmp_path, f"{tmp_path}{message}")
 
 
 @pytest.mark.parametrize("around", ["", "photographs/"])
@@ -211,179 +221,6 @@ def test_a_file_that_vanishes_is_named(tmp_path: Path) -> None:
     (tmp_path / "dog/1").unlink()
     with pytest.raises(UserError, match="dog/1: No such file"):
         read_all(source, "train")
-
-
-# Parquet
-
-
-def write_parquet(
-    path: Path,
-    labels: Iterable[Any],
-    *,
-    names: list[str] | None = None,
-    image: str = "image",
-    label: str = "label",
-    row_group: int = 300,
-) -> None:
-    values = list(labels)
-    images = [{"bytes": f"{path.stem} {row}".encode(), "path": None} for row in range(len(values))]
-    image_type = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    table = pa.table({image: pa.array(images, image_type), label: values})
-    if names is not None:
-        features = {image: {"_type": "Image"}, label: {"_type": "ClassLabel", "names": names}}
-        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-        table = table.replace_schema_metadata(metadata)
-    pq.write_table(table, path, row_group_size=row_group)
-
-
-@pytest.mark.parametrize("image", ["image", "img"])
-@pytest.mark.parametrize("label", ["label", "labels", "fine_label"])
-def test_parquet_columns_and_class_names(image: str, label: str, tmp_path: Path) -> None:
-    write_parquet(tmp_path / "a.parquet", [1, 0], names=["cat", "dog"], image=image, label=label)
-    source = load("parquet", tmp_path)
-    assert source.classes == ("cat", "dog")
-    entries = source.splits["train"]
-    assert entries.names == [f"{tmp_path}/a.parquet: row {row}" for row in range(2)]
-    assert entries.labels.tolist() == [1, 0]
-    assert entries.labels.dtype == np.int32
-
-
-def test_parquet_files_are_split_by_their_names(tmp_path: Path) -> None:
-    for name in ("cats_Test", "dev", "train-00000-of-00002", "train-00001-of-00002"):
-        write_parquet(tmp_path / f"{name}.parquet", [0, 1])
-    source = load("parquet", tmp_path)
-    assert source.classes == ("0", "1")
-    assert {split: part.place for split, part in source.splits.items()} == {
-        "train": "train-00000-of-00002.parquet, train-00001-of-00002.parquet",
-        "validation": "dev.parquet",
-        "test": "cats_Test.parquet",
-    }
-    assert read_all(source, "train") == [
-        b"train-00000-of-00002 0",
-        b"train-00000-of-00002 1",
-        b"train-00001-of-00002 0",
-        b"train-00001-of-00002 1",
-    ]
-    assert read_all(source, "validation") == [b"dev 0", b"dev 1"]
-    assert read_all(source, "test") == [b"cats_Test 0", b"cats_Test 1"]
-
-
-def test_a_shard_without_its_fellow_is_refused(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "train-00000-of-00002.parquet", [0, 1])
-    rejects(
-        "parquet",
-        tmp_path,
-        f"{tmp_path}: of the 2 files train-N-of-00002 1 missing: train-00001-of-00002",
-    )
-
-
-def test_a_name_without_a_split_beside_others_is_refused(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "cats.parquet", [0, 1])
-    write_parquet(tmp_path / "cats_test.parquet", [0, 1])
-    rejects("parquet", tmp_path, f"{tmp_path}/cats.parquet: words for a split in its name: none; ")
-
-
-def test_any_rows_are_read_across_files_row_groups_and_batches(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_parquet(tmp_path / f"{name}.parquet", np.arange(1000) % 2, row_group=600)
-    source = load("parquet", tmp_path)
-    everything = [f"{name} {row}".encode() for name in "ab" for row in range(1000)]
-    assert read_all(source, "train") == everything
-    rows = np.sort(np.random.default_rng(0).permutation(2000)[:150])
-    assert list(source.read("train", rows)) == [everything[row] for row in rows]
-    assert list(source.read("train", np.array([1999]))) == [b"b 999"]
-
-
-def test_a_row_without_image_is_empty(tmp_path: Path) -> None:
-    images = pa.array([{"bytes": b"x"}, {"bytes": None}, None], pa.struct({"bytes": pa.binary()}))
-    pq.write_table(pa.table({"img": images, "label": [0, 1, 1]}), tmp_path / "a.parquet")
-    assert read_all(load("parquet", tmp_path), "train") == [b"x", b"", b""]
-
-
-IMAGES = pa.array([{"bytes": b""}] * 2, pa.struct({"bytes": pa.binary()}))
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        pytest.param({"label": [0, 1]}, "no column image or img", id="no-image"),
-        pytest.param({"image": IMAGES, "y": [0, 1]}, "no column label or labels", id="no-label"),
-        pytest.param(
-            {"image": [b"", b""], "label": [0, 1]}, "column image is binary", id="no-struct"
-        ),
-        pytest.param({"image": IMAGES, "label": ["a", "b"]}, "column label is string", id="text"),
-        pytest.param({"image": IMAGES, "label": [0, None]}, "row 1: label is null", id="null"),
-        pytest.param({"image": IMAGES, "label": [0, -1]}, "row 1: label -1 is not", id="negative"),
-        pytest.param(
-            {"image": IMAGES[:0], "label": pa.array([], pa.int64())}, "no rows", id="empty"
-        ),
-    ],
-)
-def test_parquet_with_other_columns_is_rejected(
-    columns: Mapping[str, Any], message: str, tmp_path: Path
-) -> None:
-    pq.write_table(pa.table(dict(columns)), tmp_path / "a.parquet")
-    rejects("parquet", tmp_path, f"{tmp_path}/a.parquet: {message}")
-
-
-def test_a_label_beyond_the_class_names_is_rejected(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "a.parquet", [0, 1, 2], names=["cat", "dog"])
-    rejects("parquet", tmp_path, f"{tmp_path}/a.parquet: row 2: label 2 is not in 0..1")
-
-
-def test_a_class_without_training_image_is_rejected(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "a.parquet", [0, 2, 2], names=["cat", "dog", "emu"])
-    rejects("parquet", tmp_path, f"{tmp_path}: class 'dog' has no training image")
-
-
-def test_a_single_class_is_rejected(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "a.parquet", [0, 0])
-    rejects("parquet", tmp_path, f"{tmp_path}: classes: 0; at least 2")
-
-
-def test_parquet_files_agree_on_the_class_names(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "test.parquet", [0, 1], names=["cat", "dog"])
-    write_parquet(tmp_path / "train.parquet", [0, 1], names=["dog", "cat"])
-    rejects("parquet", tmp_path, f"{tmp_path}/train.parquet: its class names differ")
-
-
-def test_parquet_needs_training_images(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "test.parquet", [0, 1])
-    rejects("parquet", tmp_path, f"{tmp_path}: no training images, only test (test.parquet)")
-
-
-def test_damaged_parquet_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    write_parquet(path, np.arange(1000) % 2)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
-    rejects("parquet", tmp_path, f"{path}: not a readable Parquet file: ")
-    path.write_bytes(whole)
-    source = load("parquet", tmp_path)
-    path.write_bytes(b"\xff" * 3000 + whole[3000:])
-    with pytest.raises(UserError, match=r"a\.parquet: not a readable Parquet file"):
-        read_all(source, "train")
-
-
-def test_metadata_that_is_not_huggingface_s_is_named(tmp_path: Path) -> None:
-    table = pa.table({"image": IMAGES, "label": [0, 1]}, metadata={"huggingface": "[]"})
-    pq.write_table(table, tmp_path / "a.parquet")
-    rejects("parquet", tmp_path, f"{tmp_path}/a.parquet: its `huggingface` metadata")
-
-
-def test_other_files_beside_parquet_are_rejected(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "a.parquet", [0, 1])
-    (tmp_path / "b.csv").touch()
-    rejects("parquet", tmp_path, f"{tmp_path}/b.csv: not expected here")
-
-
-def test_cifar10_as_parquet(real_data: Path) -> None:
-    source = load("parquet", real_data / "cifar10")
-    assert source.classes[:3] == ("airplane", "automobile", "bird")
-    assert np.bincount(source.splits["train"].labels).tolist() == [5000] * 10
-    assert np.bincount(source.splits["test"].labels).tolist() == [1000] * 10
-    (data,) = source.read("test", np.array([9999]))
-    assert decode(data, 32, "x").std() > 0
 
 
 # Tiny ImageNet

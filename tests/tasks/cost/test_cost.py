@@ -273,7 +273,10 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     run["datasets"] = ["my_folder"]
     file.write_text(yaml.safe_dump(document))
     refused(tmp_path, "raw/my_folder: no such folder; docs/data.md says what to put there\n")
-    (raw / "my_folder").mkdir()
+    cafe = raw / "my_folder" / os.fsdecode(b"caf\xe9")
+    cafe.mkdir(parents=True)
+    refused(tmp_path, "raw/my_folder/caf\\xe9: a name that is not UTF-8; there are 1; rename them")
+    cafe.rmdir()
     assert "how long it takes shows once images are prepared" in ahead(tmp_path).stdout
 
     for method in run["methods"] + run["controls"]:

@@ -1,0 +1,110 @@
+"""Labels as people write them: names, numbers, or nothing."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atcore.base.errors import UserError
+
+# As in the library `datasets`, the number of an image without a label.
+UNLABELLED = -1
+# What their column is called where nobody says it, in small letters.
+_USUAL = ("label", "labels")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of some images.
+
+    Attributes:
+        codes: int32, N, indices into `classes`; UNLABELLED where an image has none.
+        classes: names of classes, without repetition.
+        listed: whether the classes are listed, whether or not an image has them, in an order.
+    """
+
+    codes: NDArray[np.int32]
+    classes: tuple[str, ...]
+    listed: bool = False
+
+
+def of_names(names: Iterable[str | None]) -> Labels:
+    """Labels that are names of classes, N; None, an empty one or -1 where an image has none."""
+    codes: dict[str, int] = {}
+    labels = []
+    for name in names:
+        word = (name or "").strip()
+        unlabelled = word in ("", str(UNLABELLED))
+        labels.append(UNLABELLED if unlabelled else codes.setdefault(word, len(codes)))
+    return Labels(np.asarray(labels, np.int32), tuple(codes))
+
+
+def of_numbers(
+    numbers: NDArray[np.int64], classes: tuple[str, ...] | None, called: Callable[[int], str]
+) -> Labels:
+    """Labels that are numbers of classes, N, or their names where no classes are listed.
+
+    Args:
+        called: how messages call the label of an image.
+
+    Raises:
+        UserError: a number is neither a class's nor UNLABELLED.
+    """
+    if classes is None:
+        wrong, allowed = numbers < UNLABELLED, "a class's number"
+    else:
+        wrong = (numbers < UNLABELLED) | (numbers >= len(classes))
+        allowed = f"in 0..{len(classes) - 1}"
+    for row in np.flatnonzero(wrong):
+        raise UserError(f"{called(int(row))} {numbers[row]} is not {allowed}")
+    if classes is None:
+        return of_names(map(str, numbers.tolist()))
+    return Labels(numbers.astype(np.int32), classes, listed=True)
+
+
+def ordered(classes: Iterable[str]) -> list[str]:
+    """Names of classes in the order of the alphabet, or of their numbers if all are numbers."""
+    names = sorted(classes)
+    return sorted(names, key=int) if all(map(str.isdecimal, names)) else names
+
+
+def is_usual(column: str) -> bool:
+    """Whether a column is called as labels usually are."""
+    return column.lower() in _USUAL
+
+
+def column(
+    place: Path, columns: Sequence[str], groups: Sequence[Sequence[str]], key: str | None
+) -> str:
+    """Which of the columns has the labels.
+
+    That is the one that `key` names; else the one that is called `label` or `labels`; else the only
+    one of the first group that has any.
+
+    Args:
+        place: the file, for messages.
+        groups: columns that may have them, likely ones first.
+        key: the value of `label` in params.yaml.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    found = ", ".join(columns)
+    if key is not None:
+        if key not in columns:
+            raise UserError(
+                f"{place}: no column {key}, which the dataset's `label` names; columns: {found}"
+            )
+        return key
+    usual = [name for name in columns if is_usual(name)]
+    for group in (usual, *groups):
+        if len(group) > 1:
+            raise UserError(
+                f"{place}: labels may be in the columns {', '.join(group)}; let the dataset's "
+                "`label` in params.yaml name one"
+            )
+        if group:
+            return group[0]
+    raise UserError(f"{place}: no labels in it, such as a column label; columns: {found}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atcore.base.arrow import readable
 from atcore.base.errors import UserError
+from atcore.base.mistaken import mistaken
 from atcore.sources import labels
 from atcore.sources.entries import file_bytes
 from atcore.sources.images import Images
@@ -31,6 +32,9 @@ _LABELS = (*_TEXT, pa.types.is_integer, pa.types.is_boolean, pa.types.is_diction
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    with readable(path, "Parquet"), path.open("rb") as start:
+        if what := mistaken(start.read(1024)):
+            raise UserError(f"{path}: {what}")
     # Without a memory map, a whole column of a row group would be read at once.
     with readable(path, "Parquet"), pq.ParquetFile(path, memory_map=True) as file:
         yield file
@@ -45,7 +49,7 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
     text = (schema.metadata or {}).get(b"huggingface")
     try:
         features = {} if text is None else json.loads(text)["info"]["features"]
-        return {name: dict(feature) for name, feature in features.items() if name in schema.names}
+        return {name: each for name, each in features.items() if isinstance(each, dict)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its `huggingface` metadata cannot be understood") from error
 
@@ -56,7 +60,7 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
 def _label_column(
     path: Path, schema: pa.Schema, features: Mapping[str, Any], image: str, key: str | None
 ) -> str:
-    likely = [name for name, feature in features.items() if feature.get("names") is not None]
+    likely = [name for name in schema.names if features.get(name, {}).get("names") is not None]
     possible = [
         field.name
         for field in schema
@@ -81,14 +85,17 @@ def _labels(path: Path, name: str, values: pa.ChunkedArray, feature: Mapping[str
             return labels.of_names(values.to_pylist())
         if pa.types.is_floating(kind):
             return _labels(path, name, _whole(values), feature)
+        if not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            raise UserError(
+                f"{path}: column {name} is {kind}, neither numbers nor names of classes"
+            )
+        numbers = values.cast(pa.int64()).fill_null(UNLABELLED).to_numpy()
     except (UnicodeDecodeError, pa.ArrowInvalid) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: column {name} has a value that is no label: {reason}") from error
-    if not pa.types.is_integer(kind):
-        raise UserError(f"{path}: column {name} is {kind}, neither numbers nor names of classes")
     names = feature.get("names")
     return labels.of_numbers(
-        values.cast(pa.int64()).fill_null(UNLABELLED).to_numpy(),
+        numbers,
         None if names is None else tuple(names),
         lambda row: f"{path}: row {row}: {name}",
     )

@@ -17,7 +17,7 @@ class Images:
         self._folder = folder
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in files:
-            for name in {path.name, path.stem}:
+            for name in {path.name.lower(), path.stem.lower()}:
                 self._by_name[name].append(path)
 
     def _words(self, path: Path) -> set[str]:
@@ -27,16 +27,17 @@ class Images:
         """The files that may be meant: one if it can be told.
 
         A name is absolute, or begins in the folder of the table or in one below. Its ending may be
-        absent. Of several such files those are meant that lie in a folder for the table's split.
+        absent, and its letters large or small. Of several such files those are meant that lie in a
+        folder for the table's split.
         """
         exact = table.parent / name
         if os.path.isfile(exact):
             return [exact]
-        end = "/" + name.replace("\\", "/").removeprefix("./")
+        end = "/" + name.replace("\\", "/").removeprefix("./").lower()
         found = [
             path
             for path in self._by_name.get(end.rpartition("/")[2], ())
-            if str(path).endswith(end) or str(path.with_suffix("")).endswith(end)
+            if str(path).lower().endswith(end) or str(path.with_suffix("")).lower().endswith(end)
         ]
         own = self._words(table)
         return [path for path in found if own and self._words(path) >= own] or found

@@ -15,6 +15,10 @@ UNLABELLED = -1
 _USUAL = ("label", "labels")
 
 
+class NoLabelsError(UserError):
+    """A file has images, but nothing that may be their labels."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """The labels of some images.
@@ -35,7 +39,7 @@ def of_names(names: Iterable[str | None]) -> Labels:
     codes: dict[str, int] = {}
     labels = []
     for name in names:
-        word = (name or "").strip()
+        word = " ".join((name or "").split())
         unlabelled = word in ("", str(UNLABELLED))
         labels.append(UNLABELLED if unlabelled else codes.setdefault(word, len(codes)))
     return Labels(np.asarray(labels, np.int32), tuple(codes))
@@ -89,12 +93,13 @@ def column(
         key: the value of `label` in params.yaml.
 
     Raises:
-        UserError: there is none, or more than one.
+        NoLabelsError: there is none.
+        UserError: there is more than one.
     """
     found = ", ".join(columns)
     if key is not None:
         if key not in columns:
-            raise UserError(
+            raise NoLabelsError(
                 f"{place}: no column {key}, which the dataset's `label` names; columns: {found}"
             )
         return key
@@ -107,4 +112,4 @@ def column(
             )
         if group:
             return group[0]
-    raise UserError(f"{place}: no labels in it, such as a column label; columns: {found}")
+    raise NoLabelsError(f"{place}: no labels in it, such as a column label; columns: {found}")

@@ -11,7 +11,7 @@ from atcore.base.errors import UserError
 from atcore.base.wording import some
 from atcore.sources.entries import TEXTS, Entries, Source, below, contents, is_text
 from atcore.sources.images import Images
-from atcore.sources.labels import UNLABELLED, Labels, of_names, ordered
+from atcore.sources.labels import UNLABELLED, Labels, NoLabelsError, of_names, ordered
 from atcore.sources.naming import SPLITS, by_split, require_all_shards, require_one_folder
 
 
@@ -98,12 +98,31 @@ def _splits(
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
+def _opened(
+    members: Mapping[str, Sequence[Path]], opener: Callable[[Path], Shard]
+) -> tuple[dict[Path, Shard], list[str]]:
+    """Files by name, and names of the files of splits that have no labels at all."""
+    found: dict[Path, Shard] = {}
+    without: list[str] = []
+    for split, paths in members.items():
+        errors = []
+        for path in paths:
+            try:
+                found[path] = opener(path)
+            except NoLabelsError as error:
+                errors.append(error)
+        if errors and (split == "train" or len(errors) < len(paths)):
+            raise errors[0]
+        without += [str(path) for path in paths if path not in found]
+    return dict(sorted(found.items())), without
+
+
 def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None) -> Source:
     """List the images of all files in `folder`, at any depth, that have one of these endings.
 
     Files belong to the split that a word in their names, or in those of their folders, says
     (`naming`); without such words all are for training. Images without a label are left out, and so
-    is a split that has none with one. Classes are those that have images, in the order in which
+    is a split without labels. Classes are those that have images, in the order in which
     files list them, else in that of their names.
 
     Raises:
@@ -125,7 +144,7 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
     for split, own in members.items():
         require_one_folder(split, own)
     images = Images(folder, others)
-    opened = {path: opener(path, images, label) for path in paths}
+    opened, without_labels = _opened(members, lambda path: opener(path, images, label))
     shards = {path: shard for path, shard in opened.items() if shard.names}
     if not shards:
         raise UserError(f"{folder}: no images in {some([path.name for path in paths])}")
@@ -139,7 +158,8 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
             for row in np.flatnonzero(shard.labels.codes == UNLABELLED).tolist()
         ],
         "classes without images": without_images,
-        "files without images": [str(path) for path in paths if path not in shards],
+        "files without labels": without_labels,
+        "files without images": [str(path) for path in opened if path not in shards],
         TEXTS: [str(path) for path in others if is_text(path)],
         "other files": [str(path) for path in others if path not in named and not is_text(path)],
     }

@@ -19,6 +19,7 @@ def write(path: Path, *lines: str) -> None:
         pytest.param("csv", ["file,label", "1.jpg,dog", "2.jpg,cat", "3.jpg,dog"], id="comma"),
         pytest.param("csv", ["label;file", "dog;1.jpg", "cat;2.jpg", "dog;3.jpg"], id="semicolon"),
         pytest.param("tsv", ["file\tclass", "1.jpg\tdog", "2.jpg\tcat", "3.jpg\tdog"], id="tab"),
+        pytest.param("csv", ["file,label", "1.JPG,dog", "2.JPG,cat", "3.JPG,dog"], id="capitals"),
         pytest.param("csv", ["1.jpg,dog", "2.jpg,cat", "3.jpg,dog"], id="without-header"),
         pytest.param("csv", ["id,breed", "1,dog", "2,cat", "3,dog"], id="without-ending"),
         pytest.param(

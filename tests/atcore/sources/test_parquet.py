@@ -107,6 +107,11 @@ IMAGES = pa.array([{"bytes": b""}] * 2, pa.struct({"bytes": pa.binary()}))
         pytest.param({"label": [0, 1]}, "no column image or img", id="no-image"),
         pytest.param({"image": IMAGES, "y": [0.5, 1]}, "no labels in it, such as a", id="no-label"),
         pytest.param({"image": [1, 2], "label": [0, 1]}, "column image is int64", id="no-bytes"),
+        pytest.param(
+            {"image": IMAGES, "label": pa.array([0, 2**63], pa.uint64())},
+            "column label has a value that is no label: Integer value 9223372036854775808",
+            id="too-large",
+        ),
         pytest.param({"image": IMAGES, "label": [0, -2]}, "row 1: label -2 is not", id="negative"),
         pytest.param(
             {"image": IMAGES, "label": [[0], [1]]}, "column label is list<", id="several-each"
@@ -183,6 +188,19 @@ def test_metadata_that_is_not_huggingface_s_is_named(tmp_path: Path) -> None:
     table = pa.table({"image": IMAGES, "label": [0, 1]}, metadata={"huggingface": "[]"})
     pq.write_table(table, tmp_path / "a.parquet")
     rejects("parquet", tmp_path, f"{tmp_path}/a.parquet: its `huggingface` metadata")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "empty"),
+        ("<!DOCTYPE html>", "a web page (HTML); download it again"),
+        ("version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS; fetch the file"),
+    ],
+)
+def test_what_is_mistaken_for_parquet_is_named(content: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text(content)
+    rejects("parquet", tmp_path, f"{tmp_path}/a.parquet: {what}")
 
 
 def test_other_files_beside_parquet_are_counted(tmp_path: Path) -> None:
@@ -303,7 +321,11 @@ def test_two_columns_of_labels_are_named(described: bool, tmp_path: Path) -> Non
 
 
 def test_the_only_column_with_classes_has_the_labels(tmp_path: Path) -> None:
-    features = {"kind": {"_type": "ClassLabel", "names": ["cat", "dog"]}, "id": {"_type": "Value"}}
+    features = {
+        "kind": {"_type": "ClassLabel", "names": ["cat", "dog"]},
+        "id": {"_type": "Value"},
+        "tags": [{"_type": "Value"}],
+    }
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     table = pa.table({"id": [7, 8], "picture": [b"a", b"b"], "kind": [1, 0]}, metadata=metadata)
     pq.write_table(table, tmp_path / "a.parquet")
@@ -325,6 +347,24 @@ def test_a_test_file_without_labels_is_left_out(tmp_path: Path) -> None:
     assert left_out(source) == {
         "images without a label": [f"{tmp_path}/test.parquet: row {row}" for row in range(2)]
     }
+
+
+@pytest.mark.parametrize("label", [None, "kind"])
+def test_a_test_file_without_a_column_of_labels_is_left_out(
+    label: str | None, tmp_path: Path
+) -> None:
+    write_parquet(tmp_path / "train.parquet", ["dog", "cat"], label=label or "label")
+    for shard in range(2):
+        table = pa.table({"image": IMAGES})
+        pq.write_table(table, tmp_path / f"test-0000{shard}-of-00002.parquet")
+    source = load("parquet", tmp_path, label)
+    assert list(source.splits) == ["train"]
+    assert left_out(source) == {
+        "files without labels": [f"{tmp_path}/test-0000{n}-of-00002.parquet" for n in range(2)]
+    }
+    # One of two is a mistake.
+    write_parquet(tmp_path / "test-00000-of-00002.parquet", ["dog"], label=label or "label")
+    rejects("parquet", tmp_path, f"{tmp_path}/test-00001-of-00002.parquet: no ", label)
 
 
 @pytest.mark.parametrize(

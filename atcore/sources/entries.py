@@ -119,7 +119,12 @@ def names_below(folder: Path) -> Iterator[str]:
 
 def links(folder: Path) -> list[str]:
     """Folders below this one that are symbolic links."""
-    return sorted(n for n in names_below(folder) if Path(n).is_symlink() and Path(n).is_dir())
+    return sorted(
+        str(path)
+        for place, folders, _ in os.walk(folder, followlinks=True)
+        for path in (Path(place, name) for name in folders)
+        if path.is_symlink()
+    )
 
 
 def require_utf8(names: Iterable[str]) -> None:

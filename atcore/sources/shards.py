@@ -98,6 +98,24 @@ def _splits(
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
+def _skipped(shards: Sequence[Shard], others: Sequence[Path]) -> dict[str, list[str]]:
+    """What is no labelled image in these files, and beside them."""
+    named = {path for shard in shards for path in shard.files}
+    skipped: dict[str, list[str]] = {
+        "images without a label": [
+            shard.names[row]
+            for shard in shards
+            for row in np.flatnonzero(shard.labels.codes == UNLABELLED).tolist()
+        ],
+        TEXTS: [str(path) for path in others if is_text(path)],
+        "other files": [str(path) for path in others if path not in named and not is_text(path)],
+    }
+    for shard in shards:
+        for what, names in shard.skipped.items():
+            skipped.setdefault(what, []).extend(names)
+    return skipped
+
+
 def _opened(
     members: Mapping[str, Sequence[Path]], opener: Callable[[Path], Shard]
 ) -> tuple[dict[Path, Shard], list[str]]:
@@ -122,8 +140,8 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
 
     Files belong to the split that a word in their names, or in those of their folders, says
     (`naming`); without such words all are for training. Images without a label are left out, and so
-    is a split without labels. Classes are those that have images, in the order in which
-    files list them, else in that of their names.
+    is a split without labels. Classes are those that have images, in the order in which files list
+    them, else in that of their names.
 
     Raises:
         UserError: there is no such file, or no images in them; a name does not say which split it
@@ -150,22 +168,6 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
         raise UserError(f"{folder}: no images in {some([path.name for path in paths])}")
     classes, without_images = _classes(shards)
     splits = _splits(shards, members)
-    named = {path for shard in shards.values() for path in shard.files}
-    skipped: dict[str, list[str]] = {
-        "images without a label": [
-            shard.names[row]
-            for shard in shards.values()
-            for row in np.flatnonzero(shard.labels.codes == UNLABELLED).tolist()
-        ],
-        "classes without images": without_images,
-        "files without labels": without_labels,
-        "files without images": [str(path) for path in opened if path not in shards],
-        TEXTS: [str(path) for path in others if is_text(path)],
-        "other files": [str(path) for path in others if path not in named and not is_text(path)],
-    }
-    for shard in shards.values():
-        for what, names in shard.skipped.items():
-            skipped.setdefault(what, []).extend(names)
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
         start = 0
@@ -190,5 +192,10 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
             for split, parts in splits.items()
         },
         read=read,
-        skipped=skipped,
+        skipped={
+            "classes without images": without_images,
+            "files without labels": without_labels,
+            "files without images": [str(path) for path in opened if path not in shards],
+            **_skipped(list(shards.values()), others),
+        },
     )

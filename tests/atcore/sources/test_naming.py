@@ -28,6 +28,13 @@ def splits(*stems: str) -> dict[str, list[str]]:
     }
 
 
+def test_folders_within_the_one_around_all_files_say_the_split_too() -> None:
+    paths = [FOLDER / "test_run" / name for name in ("train/0.tar", "train/1.tar", "eval/0.tar")]
+    assert by_split(paths) == {"train": paths[:2], "test": paths[2:]}
+    data = [FOLDER / "data" / name for name in ("train-0.parquet", "dev-0.parquet")]
+    assert by_split(data) == {"train": data[:1], "validation": data[1:]}
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -42,6 +42,16 @@ class Images:
         own = self._words(table)
         return [path for path in found if own and self._words(path) >= own] or found
 
+    def _moved(self, table: Path, names: Sequence[str]) -> dict[str, list[Path]]:
+        """The files that absolute names of another machine may mean: those that end as they do.
+
+        All names lose the folders that they begin with in common, but keep a folder each.
+        """
+        folders = {os.path.dirname(name) for name in names}
+        root = os.path.commonpath(folders)
+        start = os.path.dirname(root) if root in folders else root
+        return {name: self.candidates(table, os.path.relpath(name, start)) for name in names}
+
     def paths(self, table: Path, names: Sequence[str], called: Callable[[int], str]) -> list[Path]:
         """The files that rows of the table name, in their order.
 
@@ -52,12 +62,15 @@ class Images:
             UserError: a file is not there, or may be one of several.
         """
         found = {name: self.candidates(table, name) for name in names}
+        absolute = list(filter(os.path.isabs, found))
+        if not all(found[name] for name in absolute):
+            found |= self._moved(table, absolute)
         missing = [row for row, name in enumerate(names) if not found[name]]
         if missing:
             raise UserError(
                 f"{called(missing[0])}: no image file {names[missing[0]]!r} in {table.parent} or "
-                f"below; missing: {len(missing):,} of {len(names):,}; put them there, or take such "
-                "rows out"
+                f"below; missing: {len(missing):,} of {len(names):,}; put them there with their "
+                "folders, or take such rows out"
             )
         for row, name in enumerate(names):
             if len(found[name]) > 1:

@@ -1,8 +1,10 @@
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -454,6 +456,35 @@ def test_images_may_be_files_that_the_table_names(
     assert source.splits["train"].names[::3] == [f"{place}/dog/2.jpg", f"{place}/cat/1.jpg"]
     unused = ["unused.jpg"] if absolute else ["dog/1.jpg", "unused.jpg"]
     assert left_out(source) == {"other files": [f"{raw}/{name}" for name in unused]}
+
+
+@pytest.mark.parametrize("classes", ["cat dog", "dog"])
+@pytest.mark.parametrize("copied", ["", "photographs/"])
+def test_what_the_library_datasets_writes_from_files_is_read_on_another_machine_too(
+    copied: str, classes: str, tmp_path: Path
+) -> None:
+    """It writes absolute names, and no bytes; a shard may have a single class."""
+    raw, there = tmp_path / "raw", tmp_path / "home/ann/photographs"
+    names = [f"{name}/{number}.jpg" for name in classes.split() for number in range(2)]
+    fill(there, *names)
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    columns = {
+        "image": [str(there / name) for name in names],
+        "label": [name.partition("/")[0] for name in names],
+    }
+    raw.mkdir()
+    datasets.Dataset.from_dict(columns, features).to_parquet(raw / "train-1.parquet")
+    write_parquet(raw / "train-0.parquet", [0, 1], names=["cat", "dog"])
+    wanted = [b"train-0 0", b"train-0 1", *(name.encode() for name in names)]
+    assert read_all(load("parquet", raw), "train") == wanted
+
+    there.rename(tmp_path / "elsewhere")
+    rejects("parquet", raw, f"{raw}/train-1.parquet: row 0: no image file '{there}/{names[0]}' in")
+    shutil.copytree(tmp_path / "elsewhere", raw / copied, dirs_exist_ok=True)
+    fill(raw, "bird/0.jpg", "bird/1.jpg")
+    assert read_all(load("parquet", raw), "train") == wanted
 
 
 def test_images_may_be_names_of_files_alone(tmp_path: Path) -> None:

@@ -14,6 +14,14 @@ from atcore.base.mistaken import is_web_page
 # The project's own files in a folder of raw images.
 _OURS = ("README.md", ".gitignore")
 _HELP = "docs/data.md says what to put there"
+# The format of files that hold, or name, many images each, by their ending in small letters.
+FORMAT_OF = {
+    ".parquet": "parquet",
+    ".tar": "webdataset",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".arrow": "arrow",
+}
 # Files beside images that say something of them, by ending or by name, in small letters.
 _TEXT_ENDINGS = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".yaml", ".yml", ".xml", ".pdf"}
 _TEXT_NAMES = {"readme", "license", "licence", "copying", "citation", "authors", "notice"}
@@ -169,6 +177,15 @@ def contents(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"{folder}: no data in it; {_HELP}")
     return found
+
+
+def format_hint(files: Iterable[Path]) -> str:
+    """The end of a message that refuses these files: which format they have, if one can tell."""
+    endings = {path.suffix.lower() for path in files}
+    fitting = {name: None for ending, name in FORMAT_OF.items() if ending in endings}
+    return (
+        f"; for such files set the dataset's `format` to {' or '.join(fitting)}" if fitting else ""
+    )
 
 
 def file_bytes(path: Path) -> bytes:

@@ -13,6 +13,7 @@ from atcore.sources.entries import (
     Source,
     contents,
     file_bytes,
+    format_hint,
     is_text,
     listing,
 )
@@ -86,10 +87,8 @@ def _trees(folder: Path) -> dict[str, list[Path]]:
 
 def _files(class_folder: Path) -> list[Path]:
     if not class_folder.is_dir():
-        raise UserError(
-            f"{class_folder}: not a folder with the images of one class; for images in other "
-            "files, or with their labels in a list, the dataset needs another `format`"
-        )
+        hint = format_hint(class_folder.parent.iterdir())
+        raise UserError(f"{class_folder}: not a folder with the images of one class{hint}")
     files = _listing(class_folder)
     for path in files:
         if not path.is_file():

@@ -22,15 +22,22 @@ from atcore.sources import (
     tiny_imagenet,
     webdataset,
 )
-from atcore.sources.entries import Entries, Source, links, names_below, no_data, require_utf8
+from atcore.sources.entries import (
+    FORMAT_OF,
+    Entries,
+    Source,
+    links,
+    names_below,
+    no_data,
+    require_utf8,
+)
 from atcore.sources.naming import SPLITS
 
 __all__ = ["FORMATS", "SPLITS", "Entries", "Source", "links", "load", "no_data"]
 
 
-def _sharded(
-    endings: tuple[str, ...], opener: shards.Opener
-) -> Callable[[Path, str | None], Source]:
+def _sharded(format_name: str, opener: shards.Opener) -> Callable[[Path, str | None], Source]:
+    endings = [ending for ending, name in FORMAT_OF.items() if name == format_name]
     return lambda path, label: shards.load(path, endings, opener, label)
 
 
@@ -39,10 +46,10 @@ def _fixed(load: Callable[[Path], Source]) -> Callable[[Path, str | None], Sourc
 
 
 FORMATS: dict[str, Callable[[Path, str | None], Source]] = {
-    "parquet": _sharded(hugging_face.ENDINGS, hugging_face.opener),
-    "webdataset": _sharded(webdataset.ENDINGS, webdataset.opener),
-    "csv": _sharded(listing.ENDINGS, listing.opener),
-    "arrow": _sharded(tables.ENDINGS, tables.opener),
+    "parquet": _sharded("parquet", hugging_face.opener),
+    "webdataset": _sharded("webdataset", webdataset.opener),
+    "csv": _sharded("csv", listing.opener),
+    "arrow": _sharded("arrow", tables.opener),
     "folder": _fixed(folder.load),
     "cifar10": _fixed(cifar10.load),
     "caltech256": _fixed(caltech256.load),

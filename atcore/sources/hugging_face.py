@@ -21,8 +21,6 @@ from atcore.sources.images import Images
 from atcore.sources.labels import UNLABELLED, Labels
 from atcore.sources.shards import EMPTY, Shard, within
 
-ENDINGS = (".parquet",)
-
 _IMAGES = ("image", "img")
 _BATCH = 256
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)

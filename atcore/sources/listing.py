@@ -16,8 +16,6 @@ from atcore.sources.images import Images
 from atcore.sources.naming import SPLIT_OF, UNDERSTOOD
 from atcore.sources.shards import EMPTY, Shard
 
-ENDINGS = (".csv", ".tsv")
-
 _DELIMITERS = (",", ";", "\t")
 # Rows that tell which column names the files.
 _TRIED = 1000

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 from atcore.base.wording import some
-from atcore.sources.entries import TEXTS, Entries, Source, below, contents, is_text
+from atcore.sources.entries import (
+    TEXTS,
+    Entries,
+    Source,
+    below,
+    contents,
+    format_hint,
+    is_text,
+)
 from atcore.sources.images import Images
 from atcore.sources.labels import UNLABELLED, Labels, NoLabelsError, of_names, ordered
 from atcore.sources.naming import SPLITS, by_split, require_all_shards, require_one_folder
@@ -154,8 +162,8 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
     if not paths:
         raise UserError(
             f"{folder}: no file *{' or *'.join(endings)} in it, but "
-            f"{some([str(path.relative_to(folder)) for path in others]) or 'folders only'}; "
-            "the dataset's `format` says what is read"
+            f"{some([str(path.relative_to(folder)) for path in others]) or 'folders only'}"
+            f"{format_hint(others)}"
         )
     require_all_shards(paths)
     members = by_split(paths)

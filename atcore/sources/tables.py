@@ -12,8 +12,6 @@ from atcore.sources.images import Images
 from atcore.sources.labels import Labels
 from atcore.sources.shards import Shard
 
-ENDINGS = (".arrow",)
-
 
 def opener(path: Path, _images: Images, _label: str | None) -> Shard:
     """Open an image table; its images keep their size, and the class names their order.

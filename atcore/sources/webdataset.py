@@ -15,8 +15,6 @@ from atcore.sources.entries import is_no_data
 from atcore.sources.images import Images
 from atcore.sources.shards import EMPTY, Shard
 
-ENDINGS = (".tar",)
-
 _IMAGES = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"}
 _TEXTS = ("cls", "txt", "text")
 # Of a member: the key, which its sample shares, and its ending, which begins at the first dot.

@@ -219,7 +219,8 @@ def test_a_folder_of_other_files_is_rejected(tmp_path: Path) -> None:
     rejects(
         "parquet",
         tmp_path,
-        f"{tmp_path}: no file *.parquet in it, but train/1.tar, train/2.tar; the dataset's `f",
+        f"{tmp_path}: no file *.parquet in it, but train/1.tar, train/2.tar; for such files set "
+        "the dataset's `format` to webdataset",
     )
 
 

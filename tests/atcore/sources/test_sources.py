@@ -166,6 +166,18 @@ def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
     ("files", "message"),
     [
         pytest.param(["cat/1", "dog/1", "stray.jpg"], "/stray.jpg: not a folder", id="stray-file"),
+        pytest.param(
+            ["train.parquet", "test.parquet"],
+            "/test.parquet: not a folder with the images of one class; for such files set the "
+            "dataset's `format` to parquet",
+            id="parquet",
+        ),
+        pytest.param(
+            ["1.jpg", "2.jpg", "labels.csv"],
+            "/1.jpg: not a folder with the images of one class; for such files set the dataset's "
+            "`format` to csv",
+            id="list",
+        ),
         pytest.param(["cat/1", "dog/1", "dog/more/1"], "/dog/more: not a file", id="nested"),
         pytest.param(["cat/1", "cat/2"], ": classes: cat; at least 2", id="single-class"),
         pytest.param(["train/cat/1", "dog/1"], "/dog: not expected beside", id="mixed"),

@@ -182,10 +182,8 @@ def contents(folder: Path) -> list[Path]:
 def format_hint(files: Iterable[Path]) -> str:
     """The end of a message that refuses these files: which format they have, if one can tell."""
     endings = {path.suffix.lower() for path in files}
-    fitting = {name: None for ending, name in FORMAT_OF.items() if ending in endings}
-    return (
-        f"; for such files set the dataset's `format` to {' or '.join(fitting)}" if fitting else ""
-    )
+    names = sorted({name for ending, name in FORMAT_OF.items() if ending in endings})
+    return f"; for such files set the dataset's `format` to {' or '.join(names)}" if names else ""
 
 
 def file_bytes(path: Path) -> bytes:

@@ -52,7 +52,7 @@ def _classes(split_folder: Path) -> list[Path]:
     if not any(path.is_dir() for path in found):
         raise UserError(
             f"{split_folder}: no class folders in it, so that the classes of its images are "
-            f"unknown; expected {split_folder.name}/<class>/*"
+            f"unknown; expected {split_folder.name}/<class>/*{format_hint(found)}"
         )
     return found
 

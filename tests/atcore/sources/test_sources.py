@@ -173,6 +173,12 @@ def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
             id="parquet",
         ),
         pytest.param(
+            ["train/0000.parquet", "test/0000.parquet"],
+            "/test: no class folders in it, so that the classes of its images are unknown; "
+            "expected test/<class>/*; for such files set the dataset's `format` to parquet",
+            id="parquet-splits",
+        ),
+        pytest.param(
             ["1.jpg", "2.jpg", "labels.csv"],
             "/1.jpg: not a folder with the images of one class; for such files set the dataset's "
             "`format` to csv",

@@ -157,19 +157,17 @@ def _model_spec(how: How, table: SharedTable, image_size: int, normalise: bool) 
     import torch  # noqa: PLC0415
 
     from atcore.images.pixels import channel_statistics  # noqa: PLC0415
+    from atcore.networks.models import require_trainable  # noqa: PLC0415
     from atcore.networks.pretrained import IMAGENET_MEAN, IMAGENET_STD  # noqa: PLC0415
 
     settings, dataset, *_ = how
+    training = settings.dataset[dataset].training
     images, (mean, std) = table.open(), (IMAGENET_MEAN, IMAGENET_STD)
     if normalise:
         mean, std = channel_statistics(torch.from_numpy(part.images) for part in images.verified())
-    return ModelSpec(
-        architecture=settings.dataset[dataset].training.architecture,
-        classes=images.classes,
-        image_size=image_size,
-        mean=mean,
-        std=std,
-    )
+    spec = ModelSpec(training.architecture, images.classes, image_size, mean, std)
+    require_trainable(spec, last_batch=len(images) % training.batch_size or training.batch_size)
+    return spec
 
 
 def _weights(checkpoint: bytes, model: ModelSpec) -> bytes:

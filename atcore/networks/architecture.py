@@ -5,15 +5,13 @@ from dataclasses import asdict, dataclass
 
 from atcore.base.errors import UserError
 
-ARCHITECTURES = ("small", "resnet18", "vgg")
-
 
 @dataclass(frozen=True)
 class ModelSpec:
     """All that is needed to rebuild a network around its weights.
 
     Attributes:
-        architecture: one of `ARCHITECTURES`.
+        architecture: a name that `models.build` knows.
         classes: class names, in the order of the labels.
         image_size: side of the square input in pixels.
         mean, std: per-channel statistics of the training pixels, scale [0, 1].

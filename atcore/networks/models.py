@@ -4,6 +4,8 @@ Normalisation belongs to the model so that eps, step size and the pixel range ke
 wherever an input gradient is taken.
 """
 
+from typing import Any
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -11,7 +13,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from atcore.base.errors import UserError
-from atcore.networks.architecture import ARCHITECTURES, ModelSpec
+from atcore.networks.architecture import ModelSpec
+from atcore.networks.preactivated import preact_resnet18, wide_resnet
 from atcore.networks.vgg import NARROW, features
 
 
@@ -62,12 +65,21 @@ def _small(classes: int) -> nn.Module:
     )
 
 
-def _resnet18(classes: int, image_size: int) -> nn.Module:
-    # A second that the runs without this network save in each of their processes.
-    from torchvision.models import resnet18  # noqa: PLC0415
+def _torchvision(name: str, classes: int, image_size: int) -> nn.Module:
+    # A second that the runs without these networks save in each of their processes.
+    import torchvision  # noqa: PLC0415
+    from torchvision.models import ResNet, get_model, list_models  # noqa: PLC0415
 
-    network: nn.Module = resnet18(num_classes=classes)
-    if image_size < 64:
+    options: dict[str, Any] = {"num_classes": classes}
+    if name.startswith("vit_"):
+        options["image_size"] = image_size
+    if name in ("googlenet", "inception_v3"):
+        # Their further classifiers, with losses of their own, are no part of the network.
+        options |= {"aux_logits": False, "init_weights": True}
+    if name not in list_models(torchvision.models):
+        raise UserError(f"architecture: {name!r} is neither of this project nor of torchvision")
+    network: nn.Module = get_model(name, weights=None, **options)
+    if isinstance(network, ResNet) and image_size < 64:
         # The ImageNet stem would leave a 32 px image 8 px wide before the first block.
         network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -94,28 +106,47 @@ def build(spec: ModelSpec) -> nn.Module:
     Weights come from torch's global generator; seed it first where they must be reproducible.
 
     Raises:
-        UserError: the architecture is unknown.
+        UserError: the architecture is unknown, or takes no images of this size.
     """
-    if spec.architecture == "small":
-        network = _small(len(spec.classes))
-    elif spec.architecture == "resnet18":
-        network = _resnet18(len(spec.classes), spec.image_size)
-    elif spec.architecture == "vgg":
-        network = _vgg(len(spec.classes))
-    else:
-        allowed = ", ".join(ARCHITECTURES)
-        raise UserError(f"architecture: {spec.architecture!r} is unknown; allowed: {allowed}")
+    classes = len(spec.classes)
+    match spec.architecture:
+        case "small":
+            network = _small(classes)
+        case "vgg":
+            network = _vgg(classes)
+        case "preact_resnet18":
+            network = preact_resnet18(classes)
+        case "wide_resnet28_10":
+            network = wide_resnet(classes, depth=28, width=10)
+        case "wide_resnet34_10":
+            network = wide_resnet(classes, depth=34, width=10)
+        case name:
+            network = _torchvision(name, classes, spec.image_size)
     return nn.Sequential(_Normalise(spec.mean, spec.std), network)
 
 
-def pooling(model: nn.Module) -> nn.Module:
-    """The global average pooling of a network of `build`, folded or not.
+def require_trainable(spec: ModelSpec, last_batch: int) -> None:
+    """Check that the network takes images of its size, also as few as the last batch of an epoch.
 
-    What goes into it are the last feature maps: those of the last residual block, a quarter of the
-    image's side with `small`, of `layer4` with `resnet18`, an eighth below 64 px and else a 32nd; a
-    16th with `vgg`.
+    Raises:
+        UserError: it does not.
     """
-    return next(m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d))
+    named = f"architecture: {spec.architecture!r} is not allowed for images of {spec.image_size} px"
+    images = torch.zeros(min(last_batch, 2), 3, spec.image_size, spec.image_size)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            model = build(spec)
+            model.eval()(images)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{named} ({reason}); give larger ones, or resnet18") from error
+        try:
+            model.train()(images)
+        except ValueError as error:  # a normalisation over a single number
+            raise UserError(
+                f"{named} and a last batch of {last_batch}: its last feature maps are of one pixel "
+                "then; give larger images, another batch_size, or resnet18"
+            ) from error
 
 
 def weights_to_bytes(model: nn.Module) -> bytes:

@@ -7,15 +7,17 @@ channels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from atcore.base.errors import UserError
 from atcore.base.rng import start_noise
 from atcore.images.pixels import Channels
-from atcore.networks.models import pooling
 
 # Images of one forward and backward pass. Fixed, as sums depend on it in their last digits.
 _AT_ONCE = 128
@@ -95,26 +97,73 @@ def integrated_gradients(
     return _magnitude(found)
 
 
+class _Pooled(TorchFunctionMode):
+    """Keeps the feature maps that a network last averages over all places.
+
+    By what is called, not by modules: some networks average by a function, some within their
+    blocks too, and those folded have other modules than those they come from.
+
+    Attributes:
+        maps: N x C x H x W, or None where the network has averaged none.
+    """
+
+    maps: Tensor | None = None
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        result = func(*args, **given)
+        x = args[0] if args else None
+        name = getattr(func, "__name__", "").split(".")[0]
+        if isinstance(x, Tensor) and x.dim() == 4:
+            if name == "adaptive_avg_pool2d":
+                self.maps = x
+            elif name == "mean":
+                dims = given.get("dim", args[1] if len(args) > 1 else ())
+                if isinstance(dims, list | tuple) and {d % 4 for d in dims} == {2, 3}:
+                    self.maps = x
+        return result
+
+
+def feature_maps(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The last feature maps of a network, N x C x H x W, and its answers, N x classes.
+
+    Those are what it averages over all places before it answers: with `small` a quarter of the
+    image's side, with `resnet18` an eighth below 64 px and else a 32nd.
+
+    Raises:
+        UserError: it has none, as some transformers.
+    """
+    with _Pooled() as pooled:
+        answers = model(x)
+    if pooled.maps is None:
+        raise UserError(
+            "grad_cam: the network averages no feature maps; take grad_cam out of salience.measured"
+        )
+    return pooled.maps, answers
+
+
 def grad_cam(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, eqs. 1 and 2) of the last feature maps.
 
-    Bilinearly enlarged to the size of the image, so it is as coarse as they are: see
-    `atcore.networks.models.pooling`. A map is zero where nothing speaks for the class.
-
-    Args:
-        model: a network of `atcore.networks.models`, folded or not.
+    Bilinearly enlarged to the size of the image, so it is as coarse as they are: `feature_maps`.
+    A map is zero where nothing speaks for the class.
 
     Returns:
         float32 N x H x W, non-negative.
-    """
-    from captum.attr import LayerGradCam  # noqa: PLC0415
 
-    found = LayerGradCam(model, pooling(model)).attribute(
-        x.detach().requires_grad_(),
-        target=y,
-        attribute_to_layer_input=True,
-        relu_attributions=True,
-    )
+    Raises:
+        UserError: the network has no feature maps.
+    """
+    maps, answers = feature_maps(model, x.detach().requires_grad_())
+    score = answers.gather(1, y[:, None]).sum()
+    (gradients,) = torch.autograd.grad(score, maps)
+    found = (gradients.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1, keepdim=True).relu()
     size = (x.shape[2], x.shape[3])
     return F.interpolate(found.detach(), size=size, mode="bilinear", align_corners=False)[:, 0]
 

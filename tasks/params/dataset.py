@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -10,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.params.architectures import known
 from tasks.params.fields import Count, Integer, MisfitError, Positive, Precision, Section
 
 # Below, the stem of a ResNet-18 is not ImageNet's (atcore.networks.models).
@@ -43,7 +45,7 @@ class Images(Section):
 
 
 class DatasetTraining(Section):
-    architecture: Literal["small", "resnet18", "vgg"]
+    architecture: Annotated[str, AfterValidator(known)]
     weights: Literal["none", "imagenet"] | None = None
     epochs: Count
     batch_size: Count

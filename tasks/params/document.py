@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, model_validator
 
 from atcore.base.errors import UserError
+from tasks.params.architectures import has_feature_maps
 from tasks.params.attack import PgdAttack, require_possible, require_reach
 from tasks.params.dataset import Dataset
 from tasks.params.evaluate import Evaluate, Quality, Salience
@@ -98,7 +99,17 @@ class Params(Section):
     @model_validator(mode="after")
     def _attacks_fit(self) -> Self:
         self._require_fitting_attacks(self.run)
+        self._require_feature_maps(self.run)
         return self
+
+    def _require_feature_maps(self, selection: Selection) -> None:
+        for name in selection.datasets:
+            architecture = self.dataset[name].training.architecture
+            if "grad_cam" in self.salience.measured and not has_feature_maps(architecture):
+                raise MisfitError(
+                    f"salience.measured.grad_cam: not allowed for architecture {architecture!r} "
+                    f"(dataset.{name}.training), which averages no feature maps; remove the key"
+                )
 
     def _require_fitting_attacks(self, selection: Selection) -> None:
         """Hold all attacks against the datasets whose images they are to change."""
@@ -187,6 +198,7 @@ class Params(Section):
         try:
             self._require_selectable(f"paper.{name}", self.paper[name])
             self._require_fitting_attacks(self.paper[name])
+            self._require_feature_maps(self.paper[name])
         except MisfitError as error:
             raise UserError(f"{PARAMS}: {error}") from error
         run = self.run.model_copy(update=dict(self.paper[name]))

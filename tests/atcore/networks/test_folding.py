@@ -37,8 +37,9 @@ def lived_in(model: nn.Module, seed: int = 0) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d):
                 assert module.running_mean is not None
                 assert module.running_var is not None
-                module.weight.copy_(uniform(module.weight, 0.5, 1.5))
-                module.bias.copy_(uniform(module.bias, -0.5, 0.5))
+                if module.affine:
+                    module.weight.copy_(uniform(module.weight, 0.5, 1.5))
+                    module.bias.copy_(uniform(module.bias, -0.5, 0.5))
                 module.running_mean.copy_(uniform(module.running_mean, -0.3, 0.3))
                 module.running_var.copy_(uniform(module.running_var, 0.3, 2.0))
     return model
@@ -61,6 +62,37 @@ def assert_same_function(twin: nn.Module, model: nn.Module, x: Tensor) -> None:
         torch.testing.assert_close(
             twin(x), expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max())
         )
+
+
+class SharedConvolution(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.other = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.other(self.conv(self.bn(self.conv(x))))
+        return y
+
+
+class ReadTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        y: Tensor = x + self.bn(x)
+        return y
+
+
+class DependsOnValues(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.conv(x))
+        return y if y.sum() > 0 else -y
 
 
 @pytest.mark.parametrize(("architecture", "size"), NETWORKS)
@@ -173,7 +205,27 @@ def test_convolution_without_batch_normalisation_follows_training_too() -> None:
     assert_same_function(twin.module, model, images(8))
 
 
-def test_batch_normalisation_without_a_convolution_before_it_is_refused() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
-    with pytest.raises(TypeError, match="2 does not follow a convolution"):
-        FoldedTwin(model)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)), id="not after one"
+        ),
+        pytest.param(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)), id="no weights"
+        ),
+        pytest.param(SharedConvolution(), id="of two values"),
+        pytest.param(ReadTwice(), id="also read before"),
+        pytest.param(DependsOnValues(), id="untraceable"),
+    ],
+)
+def test_what_cannot_be_folded_stays_and_follows_training_too(model: nn.Module) -> None:
+    lived_in(model)
+    twin = FoldedTwin(model)
+    with torch.no_grad():
+        for value in (*model.parameters(), *model.buffers()):
+            if value.is_floating_point():
+                value.add_(0.1)
+    twin.refresh()
+    assert any(isinstance(module, nn.BatchNorm2d) for module in twin.module.modules())
+    assert_same_function(twin.module, model, images(8))

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torchvision
 import yaml
 
 from atcore.base.errors import UserError
 from tasks.params import Params, Stylized, load, seed
+from tasks.params.architectures import TORCHVISION
 from tasks.params.fields import Section
 
 OWN = Path(__file__).parents[3] / "params.yaml"
@@ -288,7 +290,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (f"{TRAINING}.epochs", True, "True", "integer"),
     ("method.standard.momentum", False, "False", "give a number"),
     (f"{TRAINING}.threads", -1, "-1", "greater than or equal to 1"),
-    (f"{TRAINING}.architecture", "vit", "'vit'", "'small', 'resnet18' or 'vgg'"),
+    (f"{TRAINING}.architecture", "resnet19", "'resnet19'", "the closest: resnet18"),
     (f"{TRAINING}.weights", "imagenet", "'imagenet'", "'none', or architecture resnet18"),
     ("dataset.cifar10.training.weights", "imagenet", "32 px", "image_size of at least 64"),
     ("dataset.caltech256.training.weights", "vgg", "'vgg'", "'none' or 'imagenet'"),
@@ -355,6 +357,17 @@ def test_a_wrong_value_is_refused_naming_key_value_and_what_is_allowed(
     said = message.split(": ", 1)[1]
     assert shown in said
     assert allowed in said
+
+
+def test_all_networks_of_torchvision_are_known() -> None:
+    assert sorted(TORCHVISION) == torchvision.models.list_models(module=torchvision.models)
+
+
+def test_a_network_without_feature_maps_takes_no_grad_cam(path: Path) -> None:
+    transformer = (f"{TRAINING}.architecture", "vit_b_16")
+    with pytest.raises(UserError, match=r"measured\.grad_cam: not allowed for architecture 'vit_b"):
+        load_changed(path, transformer)
+    load_changed(path, transformer, ("salience.measured", {"gradient": 8}))
 
 
 def test_larger_training_images_are_for_crops(path: Path) -> None:

@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 
 from atcore.base.errors import UserError
 
+# The files of a trained network's folder.
+WEIGHTS, SPEC = "model.safetensors", "model.json"
+
 
 @dataclass(frozen=True)
 class ModelSpec:

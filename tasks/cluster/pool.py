@@ -19,8 +19,6 @@ from ray._raylet import AuthenticationTokenLoader, Config
 from ray.exceptions import AuthenticationError, OutOfDiskError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import atcore
-import tasks
 from atcore.base.errors import UserError
 from tasks.cluster import kept, watch
 from tasks.cluster.local import WORKER_ENVIRONMENT, LocalCluster
@@ -34,6 +32,7 @@ Result = TypeVar("Result")
 
 # Enough that no CPU waits for the driver, few enough to hold all inputs in memory.
 _QUEUED_PER_CPU = 3
+_PROJECT = Path(__file__).parents[2]
 # For how long a part of the cluster may be silent. The client's own node does not come back; a head
 # may, and Ray's client waits for it, but for 60 s and not longer.
 _NODE_SECONDS = 2
@@ -110,7 +109,7 @@ def connect() -> Iterator[None]:
 def _connected(address: str) -> Iterator[None]:
     _require_reachable(address)
     runtime = {
-        "py_modules": [str(Path(module.__path__[0])) for module in (atcore, tasks)],
+        "py_modules": [str(_PROJECT / package) for package in ("atcore", "tasks")],
         "env_vars": WORKER_ENVIRONMENT,
     }
     try:

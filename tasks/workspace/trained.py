@@ -9,10 +9,8 @@ from pathlib import Path
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images.stored import StoredTable
-from atcore.networks.architecture import ModelSpec
+from atcore.networks.architecture import SPEC, WEIGHTS, ModelSpec
 from tasks.workspace import paths
-
-WEIGHTS, SPEC = "model.safetensors", "model.json"
 
 
 def _bytes(path: Path, stage: str) -> bytes:

@@ -47,9 +47,8 @@ def blocks(page: str) -> list[list[str]]:
 
 
 def of(page: str, start: str) -> list[str]:
-    """The block of a page that begins with this command."""
-    (block,) = (block for block in blocks(page) if block[0].startswith(start))
-    return block
+    """The blocks of a page that begin with this command."""
+    return [command for block in blocks(page) if block[0].startswith(start) for command in block]
 
 
 HERE = [
@@ -133,7 +132,8 @@ def test_the_commands_for_ones_own_images(photographs: Workspace, tmp_path: Path
     root = photographs.root
     assert (root / "reports/index.html").exists()
     assert (root / "raw/encoder/own.safetensors").exists()
-    assert (root / "stylized.parquet").stat().st_size > 0
+    for name in ("stylized.parquet", "network.pt2", "network.onnx", "weights.pt"):
+        assert (root / name).stat().st_size > 0
     assert {folder.name for folder in (root / "test").iterdir()} == {"a", "b", "c"}
     shutil.rmtree(root / "raw/my_folder")
     succeeded(photographs.dvc("pull", "raw/my_folder"))

@@ -14,7 +14,7 @@ from atcore.images.decode import decode_shard
 from atcore.images.stored import write
 from atcore.images.table import ImageTable
 from atcore.sources.formats import load
-from tasks.tools import export
+from tasks.tools.export import __main__ as export
 
 PROJECT = Path(__file__).parents[3]
 # More than a group of rows, and square, as images of a dataset are.
@@ -95,15 +95,15 @@ def test_a_class_that_no_folder_can_be_called_is_named(tmp_path: Path) -> None:
     [
         (
             ["test.arrow", "out"],
-            "usage: python -m tasks.tools.export TABLE --to FORMAT OUT\n",
+            "usage: python -m tasks.tools.export WHAT --to FORMAT OUT\n",
         ),
         (
             ["test.arrow", "--in", "folder", "out"],
-            "usage: python -m tasks.tools.export TABLE --to FORMAT OUT\n",
+            "usage: python -m tasks.tools.export WHAT --to FORMAT OUT\n",
         ),
         (
             ["test.arrow", "--to", "zip", "out"],
-            "error: --to: 'zip' is unknown; allowed: parquet, folder\n",
+            "error: --to: 'zip' is unknown for an image table; allowed: parquet, folder\n",
         ),
         (["test.arrow", "--to", "folder", "out"], ""),
     ],

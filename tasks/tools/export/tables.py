@@ -1,9 +1,4 @@
-"""Command: image tables for other programs: `python -m tasks.tools.export TABLE --to FORMAT OUT`.
-
-`parquet` writes a Hugging Face image dataset in one file, which opens as pictures in `datasets`,
-DuckDB, pandas and polars; `folder` the layout of torchvision's ImageFolder. Both are formats of raw
-images too, so that what was exported can be a dataset of this pipeline again.
-"""
+"""Image tables in formats that other programs open."""
 
 import io
 import json
@@ -17,11 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atcore.base.errors import UserError
-from atcore.base.files import replacing
 from atcore.images.stored import StoredTable
 from atcore.images.table import ImageTable
-from tasks.console import command
-from tasks.console.progress import track
 
 # Images of a group of rows, of which a viewer reads one as a whole.
 _GROUP = 100
@@ -96,22 +88,3 @@ def to_folder(table: StoredTable, folder: Path, advance: Callable[[int, str], No
 
 
 FORMATS = {"parquet": to_parquet, "folder": to_folder}
-
-
-def main(table: str, kind: str, out: str) -> None:
-    """Write a table in another format, whole or not at all.
-
-    Raises:
-        UserError: there is no such format, the file is no image table, or `out` is there already.
-    """
-    if kind not in FORMATS:
-        raise UserError(f"--to: {kind!r} is unknown; allowed: {', '.join(FORMATS)}")
-    if Path(out).exists():
-        raise UserError(f"{out}: is there already; remove it, or give another name")
-    opened = StoredTable(Path(table))
-    with track(f"export {table}", len(opened)) as advance, replacing(Path(out)) as temporary:
-        FORMATS[kind](opened, temporary, advance)
-
-
-if __name__ == "__main__":
-    command.run(main, "table", "--to", "format", "out")

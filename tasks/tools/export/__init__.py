@@ -1,0 +1,1 @@
+"""What stages have written, in formats that others read."""

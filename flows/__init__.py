@@ -2,3 +2,5 @@
 
 Imports tasks.cluster and tasks.processes; no torch and nothing of atcore.
 """
+
+import tasks  # noqa: F401  # Has Ctrl-C end in one line.

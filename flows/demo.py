@@ -57,8 +57,6 @@ def main(arguments: list[str]) -> int:
     except NotStartedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

@@ -242,6 +242,9 @@ def spread(
                 pending.popleft()
                 advance(weight, "")
                 yield result
-    finally:
+    except Exception:
+        # Not on Ctrl-C, which ends this process, and with it what it has asked for: Ray may crash
+        # where a call returns while it is cancelled.
         for reference, _ in pending:
             ray.cancel(reference, force=True)
+        raise

@@ -187,6 +187,10 @@ class Running:
         """A signal to the command itself, as a service manager or CI sends it."""
         self._process.send_signal(number)
 
+    def interrupt(self) -> None:
+        """Ctrl-C, as a terminal sends it to the whole process group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
     def kill(self) -> None:
         """SIGKILL of the whole process group."""
         if not self.ended:
@@ -284,6 +288,11 @@ class Workspace:
             str(file.relative_to(self.root)): hashlib.sha256(file.read_bytes()).hexdigest()
             for file in files
         }
+
+    @property
+    def parameters(self) -> Any:
+        """Content of params.yaml."""
+        return yaml.safe_load((self.root / "params.yaml").read_text())
 
     @property
     def lock(self) -> Any:

@@ -1,12 +1,16 @@
 """Stages and workers that are killed: nothing half done under a final name, and the same result."""
 
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pipeline_workspace import (
     EPOCHS,
+    PROJECT,
     Pipeline,
     Running,
     Workspace,
@@ -18,6 +22,7 @@ from pipeline_workspace import (
     wait_until,
 )
 
+HOLDING = ("python", "-m", "tasks.processes.holder")
 TRAIN = ("train", "shapes", "pgd_linf_8", "0")
 TRAINED = ("models/shapes/pgd_linf_8/0/*", "curves/shapes/pgd_linf_8/0.csv")
 
@@ -86,6 +91,59 @@ def test_a_killed_stage_leaves_its_output_complete_or_absent_and_runs_again(
     succeeded(workspace.stage(*interruption.stage))
     assert workspace.digests(*files) == complete
     assert workspace.temporaries() == []
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+EVALUATE = ("evaluate", "shapes", "standard", "0")
+PREDICTIONS = "predictions/shapes/standard/0.parquet"
+AT_WORK = f"{' '.join(EVALUATE)}: "
+INTERRUPTED = "interrupted; run again to go on"
+OF_DVC = (
+    "ERROR: failed to reproduce 'evaluate@shapes-standard-0': failed to run: "
+    f"{' '.join(stage_command(*EVALUATE))}, exited with -2"
+)
+REPRO = ("dvc", "repro", "--single-item", "evaluate@shapes-standard-0")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (stage_command(*EVALUATE), -signal.SIGINT, [INTERRUPTED]),
+        ((*HOLDING, *REPRO), -signal.SIGINT, [INTERRUPTED]),
+        (REPRO, 255, [INTERRUPTED, OF_DVC]),
+    ],
+    ids=["stage", "make repro", "dvc repro"],
+)
+def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(
+    pipeline: Pipeline, workspace: Workspace, command: Sequence[str], status: int, said: list[str]
+) -> None:
+    complete = pipeline.workspace.digests(PREDICTIONS)
+    clear(workspace.root / PREDICTIONS)
+    # So that DVC does not bring them back from there.
+    clear(workspace.root / ".dvc/cache")
+    # What a shell starts in the background ignores Ctrl-C, and so would its children.
+    with workspace.start("env", "--default-signal=INT", *command) as running:
+        wait_until(lambda: running.ended or AT_WORK in running.output, "the first tasks")
+        running.interrupt()
+        ended = running.wait()
+    assert ended.status == status
+    assert ended.complaints == said
+    wait_until(lambda: not workspace.processes(), "its processes to end")
+    assert workspace.digests(PREDICTIONS) == {}
+
+    succeeded(workspace.run(*command))
+    assert workspace.digests(PREDICTIONS) == complete
+    assert workspace.temporaries() == []
+
+
+def test_ctrl_c_while_a_command_imports_ends_in_one_line() -> None:
+    for room in ("tasks", "flows"):
+        code = f"import {room}; raise KeyboardInterrupt"
+        ended = subprocess.run(
+            [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        assert (ended.returncode, ended.stderr) == (-signal.SIGINT, f"{INTERRUPTED}\n")
 
 
 # --- training -------------------------------------------------------------------------------------

@@ -13,6 +13,10 @@ help: ## this list
 
 install: $(INSTALLED) ## install into .venv
 
+.git:
+	@echo "error: this folder is no Git repository, in which alone DVC works; run \`git init\` here" >&2
+	@exit 2
+
 # Python compiles what it imports; compiling all 21,000 modules beforehand takes 50 s of CPU time.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, $(PYTHON) is " + sys.version.split()[0])'
@@ -20,18 +24,18 @@ $(INSTALLED): requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@touch $@
 
-repro: install ## run the pipeline on what params.yaml selects, print the table
+repro: .git install ## run the pipeline on what params.yaml selects, print the table
 	@$(BIN)/python -m tasks.cost.here
 	@$(IN_VENV) python -m tasks.processes.holder dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
-flow: install ## the same as a Prefect flow, once, on this machine
+flow: .git install ## the same as a Prefect flow, once, on this machine
 	@$(IN_VENV) python -m flows.demo
 
 download: install ## fetch raw images: DATASET=cifar10_archive, tiny_imagenet or caltech256
 	@$(IN_VENV) python -m tasks.tools.download "$(DATASET)"
 
-paper: install ## run the paper's comparison: DATASET=cifar10, tiny_imagenet or caltech256
+paper: .git install ## run the paper's comparison: DATASET=cifar10, tiny_imagenet or caltech256
 	@$(IN_VENV) python -m flows.paper "$(DATASET)"
 
 paper-dry: install ## say what that costs, compute nothing
@@ -63,4 +67,4 @@ rooms: install ## draw the rooms anew into docs/architecture.md, after imports b
 	$(BIN)/python -m docs.rooms docs/architecture.md
 
 clean: ## remove all results; the caches keep what they know
-	rm -rf data models curves stylizers variants quality predictions salience reports .checkpoints
+	rm -rf data models curves stylizers variants quality predictions salience reports .selection .checkpoints

@@ -4,7 +4,6 @@ It measures for some seconds, and not at all where every network has been traine
 """
 
 import os
-from pathlib import Path
 
 from atcore.base.errors import UserError
 from atcore.sources import entries
@@ -21,14 +20,6 @@ def _untrained(settings: params.Params) -> int:
         for method in run.models
         for seed in run.seeds
     )
-
-
-def _require_repository() -> None:
-    """DVC would say so too, but after the measuring."""
-    if not Path(".git").exists():
-        raise UserError(
-            "this folder is no Git repository, in which alone DVC works; run `git init` here"
-        )
 
 
 def _require_raw_images(settings: params.Params) -> None:
@@ -73,10 +64,9 @@ def main() -> None:
     """Check what a run needs, and print one line.
 
     Raises:
-        UserError: `params.yaml` cannot be used, or names a dataset that has no folder; the
-            workspace is no Git repository; the cluster of `RAY_ADDRESS` cannot be reached.
+        UserError: `params.yaml` cannot be used, or names a dataset that has no folder; the cluster
+            of `RAY_ADDRESS` cannot be reached.
     """
-    _require_repository()
     settings = params.load()
     _require_raw_images(settings)
     untrained = _untrained(settings)

@@ -79,6 +79,15 @@ def _reasons(stage: PipelineStage) -> Iterator[str]:
                 yield from (f"{key} {what}" for key, what in keys)
 
 
+def _metrics(path: Path) -> dict[str, Any]:
+    """Those of a file, or of all files in a folder by their name in it."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return {str(file.relative_to(path).with_suffix("")): _metrics(file) for file in files}
+    content: dict[str, Any] = LOADERS[path.suffix](str(path))
+    return content
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
@@ -362,10 +371,13 @@ class Pipeline:
         ]
 
     def metrics(self, name: str | None = None) -> dict[str, Any]:
-        """Metrics by file, of one planned stage or (None) of the whole graph."""
+        """Metrics by output, of one planned stage or (None) of the whole graph."""
         outputs = self._all_outputs if name is None else self._stages[name].outs
-        files = [out for out in outputs if out.metric and out.exists]
-        return {out.def_path: LOADERS[Path(out.fs_path).suffix](out.fs_path) for out in files}
+        return {
+            out.def_path: _metrics(Path(out.fs_path))
+            for out in outputs
+            if out.metric and out.exists
+        }
 
     def pages(self) -> list[str]:
         """The HTML files among the outputs of the whole graph."""

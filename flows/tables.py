@@ -66,7 +66,7 @@ def _shown(value: Any) -> str:
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Metrics by file (trees of mappings) as rows of name and value."""
+    """Metrics by output (trees of mappings) as rows of name and value."""
     return [
         {"metric": " ".join(path), "value": _shown(value)}
         for content in metrics.values()
@@ -75,7 +75,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def metrics_markdown(metrics: Mapping[str, Any]) -> str:
-    """Metrics by file as Markdown tables: the innermost key is the column."""
+    """Metrics by output as Markdown tables: the innermost key is the column."""
     parts = []
     for file, content in metrics.items():
         rows: dict[tuple[str, ...], dict[str, str]] = {}

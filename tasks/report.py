@@ -1,8 +1,8 @@
 """Stage `report`: every number, figure and sentence, recomputed from the prediction tables.
 
 Needs no network and no accelerator. Writes reports/: `index.html` (self-contained), `summary.json`
-(all records), `claims.json` (all tested claims), `metrics.json` and `curves.csv` (for DVC) and
-`figures/<dataset>/*.png`.
+(all records), `curves.csv` (those that are drawn), `claims.json` (all tested claims), and what DVC
+shows: `metrics/<dataset>/<method>.json` and `figures/<dataset>/*.png`.
 """
 
 import json
@@ -107,7 +107,7 @@ def _dataset(settings: Params, name: str) -> Dataset:
         record
         for method, tables in answers.items()
         for seed, parts in zip(settings.run.seeds, tables, strict=True)
-        for record in summarise(name, method, seed, parts)
+        for record in summarise(name, method, seed, parts, len(info["classes"]))
     ]
     salience = {method: _salience(settings, name, method) for method in settings.run.models}
     records += [
@@ -158,6 +158,12 @@ def _write_figures(section: Section, folder: Path) -> None:
         (folder / f"{picture.name}.png").write_bytes(picture.data)
 
 
+def _write_metrics(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for method, numbers in metrics(results).items():
+        (folder / f"{method}.json").write_text(json.dumps(numbers, indent=2) + "\n", "utf-8")
+
+
 def main() -> None:
     settings = params.load()
     datasets = [_dataset(settings, name) for name in settings.run.datasets]
@@ -165,11 +171,9 @@ def main() -> None:
     sections = [_section(settings, dataset, claims) for dataset in datasets]
     records = [record for dataset in datasets for record in dataset.results.records]
     shown = [record for dataset in datasets for record in dataset.results.shown]
-    main_numbers = {dataset.name: metrics(dataset.results) for dataset in datasets}
     texts = {
         "summary.json": dumps(records),
         "claims.json": claims_json(claims),
-        "metrics.json": json.dumps(main_numbers, indent=2) + "\n",
         "curves.csv": curves_csv(shown),
         "index.html": page.render(sections),
     }
@@ -177,8 +181,9 @@ def main() -> None:
         folder.mkdir()
         for name, text in texts.items():
             (folder / name).write_text(text, "utf-8")
-        for section in sections:
-            _write_figures(section, folder / "figures" / section.dataset.name)
+        for dataset, section in zip(datasets, sections, strict=True):
+            _write_metrics(dataset.results, folder / "metrics" / dataset.name)
+            _write_figures(section, folder / "figures" / dataset.name)
     print(paths.REPORTS / "index.html")
 
 

@@ -204,23 +204,8 @@ def _claimed(dataset: Dataset) -> Iterable[tuple[str, str, int]]:
             yield CLEAN, measure, 1
 
 
-def guessing(dataset: Dataset, method: str) -> list[int]:
-    """Seeds whose network is not clearly better than a guess on clean images.
-
-    Such a network may give every image the same class, and so keep all of its accuracy whatever is
-    destroyed: nothing that it does says what it looks at.
-    """
-    return [
-        record.seed
-        for record in dataset.results.records
-        if (record.method, record.variant, record.measure) == (method, CLEAN, "accuracy")
-        and record.seed is not None
-        and record.low <= 1 / len(dataset.classes)
-    ]
-
-
 def _claims(dataset: Dataset) -> list[Claim]:
-    networks = [each for each in dataset.networks if not guessing(dataset, each.method)]
+    networks = [each for each in dataset.networks if not dataset.results.guessing(each.method)]
     claims = [
         Claim(dataset.name, network.method, reference.method, variant, measure, claimed)
         for network in networks

@@ -4,6 +4,9 @@ from typing import Protocol
 
 from atcore.report.records import Record
 
+# Of a network whose accuracy may be that of a guess.
+LEARNED_NOTHING = "is not clearly better than a guess on clean images: it has learned nothing"
+
 _LEVELS = {
     "saturated": "p = {:g}",
     "patch_shuffled": "k = {:g}",

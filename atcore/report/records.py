@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+CHANCE = "chance"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -21,9 +23,10 @@ class Record:
         variant: `clean`, the name of a variant, or an attack.
         level: 0 for clean images, the variant's level, or the attack's eps: on the [0, 1] scale,
             in pixels for `pgd_spatial`.
-        measure: `accuracy`, `top3_accuracy`, `accuracy_on_correct`, `robust_accuracy`,
-            `shape_bias`, `shape_rate`, `texture_rate`, `confidence`, `calibration_error`,
-            `error_consistency`, or `salience_` and a measure of `atcore.salience.measured`.
+        measure: `chance` (the accuracy of a guess), `accuracy`, `top3_accuracy`,
+            `accuracy_on_correct`, `robust_accuracy`, `shape_bias`, `shape_rate`, `texture_rate`,
+            `confidence`, `calibration_error`, `error_consistency`, or `salience_` and a measure of
+            `atcore.salience.measured`.
         n: images that count; of a mean the fewest of any seed.
         seed: of the network, or None of a mean.
         seeds: how many networks the value is of.
@@ -84,6 +87,20 @@ class Results:
         map: str | None = None,
     ) -> Record | None:
         return self._index.get((method, variant, level, measure, other, map))
+
+    def guessing(self, method: str) -> list[int]:
+        """Seeds whose network is not clearly better than a guess on clean images.
+
+        Such a network may give every image the same class, and so keep all of its accuracy
+        whatever is destroyed: nothing that it does says what it looks at.
+        """
+        clean = [r for r in self.records if (r.method, r.variant) == (method, "clean")]
+        chance = {r.seed: r.value for r in clean if r.measure == CHANCE}
+        return [
+            r.seed
+            for r in clean
+            if r.measure == "accuracy" and r.seed is not None and r.low <= chance[r.seed]
+        ]
 
     def maps(self, measure: str) -> list[str]:
         """Kinds of salience map of which `measure` was taken, in the order of the records."""

@@ -14,7 +14,6 @@ from atcore.report.claims import (
     SLOPE,
     SUPPORTED,
     Claim,
-    guessing,
 )
 from atcore.report.inputs import Dataset, Network, Training
 from atcore.report.records import Results
@@ -220,11 +219,8 @@ def notes(dataset: Dataset) -> list[str]:
     found: list[str] = []
     for name, network, seed, training in _trainings(dataset):
         found.extend(_failures(name, network, training))
-        if seed in guessing(dataset, network.method):
-            found.append(
-                f"{name} is not clearly better than a guess on clean images: it has learned "
-                "nothing, and no claim is tested on it."
-            )
+        if seed in dataset.results.guessing(network.method):
+            found.append(f"{name} {labels.LEARNED_NOTHING}, and no claim is tested on it.")
     if dataset.unreadable:
         found.append(
             f"Images that could not be read and were left out: {len(dataset.unreadable)} "

@@ -1,4 +1,4 @@
-"""From prediction tables to records, and to the two files that DVC shows."""
+"""From prediction tables to records, and to the few figures that DVC shows."""
 
 import csv
 import io
@@ -12,19 +12,14 @@ from atcore.images.table import CLEAN
 from atcore.measures.accuracy import accuracy, accuracy_on_correct, top3_accuracy
 from atcore.measures.confidence import calibration_error, error_consistency, mean_confidence
 from atcore.measures.conflicts import shape_bias, shape_rate, texture_rate
-from atcore.report import labels
-from atcore.report.records import Record, Results
+from atcore.report.records import CHANCE, Record, Results
 from atcore.salience.measured import Measured
 from atcore.statistics.estimates import Estimate, mean
 from atcore.statistics.levels import middle
 from atcore.statistics.proportions import Proportion
 from atcore.statistics.seeds import spread
 
-# What `metrics` calls the robust accuracy under each attack.
-_ATTACKS = {
-    **{attack: f"robust_accuracy_{norm}" for norm, attack in ATTACKS.items()},
-    **{attack: attack for attack in AUTO_ATTACKS.values()},
-}
+_ATTACKS = {*ATTACKS.values(), *AUTO_ATTACKS.values()}
 _COLUMNS = [name for name in Record.__dataclass_fields__ if name not in ("other", "map")]
 _CONSISTENCY = "error_consistency"
 # Correlations, which may be negative.
@@ -64,8 +59,12 @@ def _measures(part: Predictions, clean: Predictions) -> dict[str, Estimate | Non
     }
 
 
-def summarise(dataset: str, method: str, seed: int, parts: Sequence[Predictions]) -> list[Record]:
+def summarise(
+    dataset: str, method: str, seed: int, parts: Sequence[Predictions], classes: int
+) -> list[Record]:
     """Every measure of every part of one network; one that no image counts for is left out.
+
+    The first is what a guess among `classes` is worth, `chance`, which has no interval.
 
     Raises:
         UserError: the answers on clean images are missing.
@@ -75,7 +74,11 @@ def summarise(dataset: str, method: str, seed: int, parts: Sequence[Predictions]
         raise UserError(
             f"{dataset}, {method}, seed {seed}: the prediction table has no part {CLEAN!r}"
         )
-    return [
+    chance = 1 / classes
+    guess = Record(
+        dataset, method, CLEAN, 0.0, CHANCE, chance, chance, chance, len(clean.ids), seed
+    )
+    return [guess] + [
         Record(dataset, method, part.variant, part.level, measure, **asdict(found), seed=seed)
         for part in parts
         for measure, found in _measures(part, clean).items()
@@ -135,31 +138,32 @@ def means(records: Iterable[Record]) -> list[Record]:
 def metrics(results: Results) -> dict[str, dict[str, float]]:
     """The main numbers of one dataset, {method: {name: value}}, for `dvc metrics show`.
 
-    Names are `accuracy`, `robust_accuracy_<norm>_<eps>` (8/255 is written 8_255) under PGD,
-    `auto_attack_<norm>_<eps>` and `shape_bias` (of the first variant with cue conflicts, at its
-    middle level). Values have 4 digits.
+    Names are `accuracy`, `robust_accuracy` (the lowest under any PGD attack), `auto_attack` (the
+    same) and `shape_bias` (of the first variant with cue conflicts, at its middle level). Values
+    have 4 digits.
     """
-    wanted = {"accuracy": (CLEAN, 0.0, "accuracy")}
-    for attack in results.variants("robust_accuracy"):
-        for level in results.levels(attack, "robust_accuracy"):
-            eps = labels.eps(attack, level).replace("/", "_")
-            name = f"{_ATTACKS[attack]}_{eps}"
-            wanted[name] = (attack, level, "robust_accuracy")
+    wanted = {"accuracy": [(CLEAN, 0.0, "accuracy")]}
+    for name, attacks in (("robust_accuracy", ATTACKS), ("auto_attack", AUTO_ATTACKS)):
+        wanted[name] = [
+            (attack, level, "robust_accuracy")
+            for attack in attacks.values()
+            for level in results.levels(attack, "robust_accuracy")
+        ]
     for variant in results.variants("shape_bias")[:1]:
         level = middle(results.levels(variant, "shape_bias"))
-        wanted["shape_bias"] = (variant, level, "shape_bias")
-    return {
-        method: {
-            name: round(record.value, 4)
-            for name, key in wanted.items()
-            if (record := results.get(method, *key)) is not None
+        wanted["shape_bias"] = [(variant, level, "shape_bias")]
+    found: dict[str, dict[str, float]] = {}
+    for method in results.methods:
+        values = {
+            name: [record.value for key in keys if (record := results.get(method, *key))]
+            for name, keys in wanted.items()
         }
-        for method in results.methods
-    }
+        found[method] = {name: round(min(same), 4) for name, same in values.items() if same}
+    return found
 
 
 def curves_csv(records: Iterable[Record]) -> str:
-    """What the figures draw of these records, long format, for `dvc plots`.
+    """What the figures draw of these records, long format, for other programs to draw.
 
     Accuracy on correctly classified images for the variants, robust accuracy for the attacks.
     """

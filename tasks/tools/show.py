@@ -3,6 +3,8 @@
 Reads reports/summary.json alone and imports nothing heavy.
 """
 
+from collections.abc import Iterator
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -64,6 +66,13 @@ def table(dataset: str, results: Results) -> Table:
     return shown
 
 
+def _failures(results: Results, seeds: int) -> Iterator[str]:
+    for method in results.methods:
+        for seed in results.guessing(method):
+            of_seed = f" (seed {seed})" if seeds > 1 else ""
+            yield f"{method}{of_seed} {labels.LEARNED_NOTHING}."
+
+
 def _explained(seeds: int) -> str:
     """What the numbers are, and what stands behind ±."""
     half = "± is the larger half of the 95% interval"
@@ -79,11 +88,14 @@ def main() -> None:
     seeds = max(record.seeds for record in records)
     console = Console()
     for dataset in dict.fromkeys(record.dataset for record in records):
-        own = table(dataset, Results(tuple(r for r in records if r.dataset == dataset)))
+        results = Results(tuple(r for r in records if r.dataset == dataset))
+        own = table(dataset, results)
         # A number cut short would be wrong: rather let a narrow terminal wrap the lines.
         unbounded = console.options.update(max_width=_UNBOUNDED)
         console.width = max(console.width, console.measure(own, options=unbounded).maximum)
         console.print(own)
+        for line in _failures(results, seeds):
+            console.print(Text(line, "bold red"))
     console.print(
         f"\nPercent of images{_explained(seeds)}. Variants (at their middle level) count "
         "images that are classified correctly when clean.",

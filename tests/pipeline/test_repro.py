@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline_workspace import (
     succeeded,
 )
 
+COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Run")
 UP_TO_DATE = "Data and pipelines are up to date."
 EVERY_STAGE = {
     "prepare@shapes",
@@ -69,13 +71,29 @@ def test_a_second_run_computes_nothing(pipeline: Pipeline) -> None:
 
 
 def test_dvc_shows_metrics_and_plots(pipeline: Pipeline, tmp_path: Path) -> None:
-    shown = succeeded(pipeline.workspace.dvc("metrics", "show", "--json"))
-    file = json.loads(shown.output)[""]["data"]["reports/metrics.json"]
-    assert set(file["data"]["shapes"]) == set(MODELS)
+    shown = succeeded(pipeline.workspace.dvc("metrics", "show")).output.splitlines()
+    assert max(map(len, shown)) <= 120
+    files = [line.split()[0] for line in shown if line.startswith("reports/")]
+    assert files == sorted(f"reports/metrics/shapes/{model}.json" for model in MODELS)
+
     succeeded(pipeline.workspace.dvc("plots", "show", "--out", str(tmp_path / "plots")))
     page = (tmp_path / "plots" / "index.html").read_text()
-    for plotted in ("reports/curves.csv", *(f"curves/shapes/{model}/0.csv" for model in MODELS)):
-        assert plotted in page
+    pictures = pipeline.workspace.digests("reports/figures/shapes/*.png")
+    assert len(pictures) == page.count("<img src=") > 0
+    assert all(f"<p>{picture}</p>" in page for picture in pictures)
+    assert "<script" not in page
+
+
+def test_dvc_shows_what_two_runs_differ_in(workspace: Workspace) -> None:
+    for command in (("add", "--all"), COMMIT):
+        subprocess.run(["git", *command], cwd=workspace.root, check=True)
+    target = "evaluate@shapes-standard-0"
+    changed = ("--set-param", "method.standard.learning_rate=0.05", "--name", "slower")
+    succeeded(workspace.dvc("exp", "run", *changed, target))
+    shown = succeeded(workspace.dvc("exp", "diff", "HEAD", "slower")).output.splitlines()
+    (row,) = (line.split() for line in shown if "method." in line)
+    assert row[:4] == ["params.yaml", "method.standard.learning_rate", "0.1", "0.05"]
+    assert max(map(len, shown)) <= 120
 
 
 def test_a_change_of_one_method_reruns_what_depends_on_it_and_setting_it_back_nothing(

@@ -60,7 +60,7 @@ def dataset(*seeds: dict[str, list[Predictions]], kinds: dict[str, str] | None =
         record
         for seed, tables in enumerate(seeds)
         for method, parts in tables.items()
-        for record in summarise("d", method, seed, parts)
+        for record in summarise("d", method, seed, parts, classes=3)
     ]
     return Dataset(
         name="d",

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from report_artifacts import (
     CLASSES,
+    COUNTS,
     NAUGHTY,
     ROOT,
     Page,
@@ -101,14 +102,14 @@ def test_claims_file(reported: Path) -> None:
 
 
 def test_metrics(reported: Path) -> None:
-    metrics = json.loads((reported / "reports/metrics.json").read_text())
-    assert metrics["shapes"]["standard"] == {
-        "accuracy": 1.0,
-        "robust_accuracy_linf_4_255": 0.1,
-        "robust_accuracy_linf_8_255": 0.0,
-        "robust_accuracy_l2_1": 0.0,
-        "auto_attack_linf_8_255": 0.0,
-        "shape_bias": 0.0526,
+    folder = reported / "reports/metrics/shapes"
+    assert {file.stem for file in folder.iterdir()} == set(COUNTS)
+    # Of 40 images, 34 within 4/255, 32 within 8/255; of the first 20 all.
+    assert json.loads((folder / f"{NAUGHTY}.json").read_text()) == {
+        "accuracy": 0.9,
+        "robust_accuracy": 0.8,
+        "auto_attack": 1.0,
+        "shape_bias": 0.9744,
     }
 
 
@@ -147,7 +148,7 @@ def test_figures(reported: Path) -> None:
 def test_equal_artifacts_give_equal_bytes(reported: Path, workspace: Path) -> None:
     report.main()
     files = [path for path in (reported / "reports").rglob("*") if path.is_file()]
-    assert len(files) == 17
+    assert len(files) == 19
     for path in files:
         again = workspace / path.relative_to(reported)
         assert again.read_bytes() == path.read_bytes(), path.name
@@ -233,6 +234,13 @@ def test_report_of_one_method_on_clean_images_alone(workspace: Path, method: str
     report.main()
     page = Page((workspace / "reports/index.html").read_text())
     assert "no adversarially trained network beside an ordinary one to compare" in page.text
+
+
+def test_the_docs_name_the_figures_that_dvc_shows(reported: Path) -> None:
+    text = (ROOT / "docs/artifacts.md").read_text().partition("| figure | what |")[2]
+    named = re.findall(r"^\| `(\w+)` \|", text.partition("\n\n")[0], re.MULTILINE)
+    shown = json.loads((reported / "reports/metrics/shapes/standard.json").read_text())
+    assert named == list(shown)
 
 
 def test_the_docs_name_the_keys_of_a_claim(reported: Path) -> None:

@@ -106,8 +106,8 @@ def test_summary_has_every_network_and_the_means(reported_seeds: Path) -> None:
 
 
 def test_metrics_and_curves_are_means(reported_seeds: Path) -> None:
-    metrics = json.loads((reported_seeds / "reports/metrics.json").read_text())
-    assert metrics["shapes"]["standard"]["accuracy"] == 1.0
+    metrics = json.loads((reported_seeds / "reports/metrics/shapes/standard.json").read_text())
+    assert metrics["accuracy"] == 1.0
     with (reported_seeds / "reports/curves.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 11

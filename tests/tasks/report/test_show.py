@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_artifacts import NAUGHTY, ROOT
+from report_artifacts import CLASSES, COUNTS, NAUGHTY, ROOT, Page, parts_of
 
 from atcore.base.errors import UserError
+from atcore.evaluation import predictions
+from tasks import report
 from tasks.tools import show
+from tasks.workspace import paths
 
 
 def test_show_prints_the_table_of_the_last_report(
@@ -23,6 +26,22 @@ def test_show_prints_the_table_of_the_last_report(
     values = [cell for cell in row.split() if not cell.startswith("±")]
     assert values == [NAUGHTY, "90.0", "80.0", "80.0", "100.0", "83.3", "55.6", "100.0", "97.4"]
     assert lines[-1] == "Report: reports/index.html"
+
+
+@pytest.mark.usefixtures("workspace")
+def test_show_says_what_the_page_says_of_a_network_that_guesses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 14 of 40 images of four classes: its interval reaches down to the 10 of a guess.
+    monkeypatch.setitem(COUNTS, "standard", (14, 4, 0, 10, 2, 10))
+    predictions.write(parts_of("standard"), CLASSES, paths.predictions("shapes", "standard", 0))
+    report.main()
+    said = "standard is not clearly better than a guess on clean images: it has learned nothing"
+    assert f"{said}, and no claim" in Page(Path("reports/index.html").read_text()).text
+    capsys.readouterr()
+    show.main()
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "learned nothing" in line)
+    assert line == f"{said}."
 
 
 @pytest.mark.usefixtures("workspace")

@@ -18,6 +18,7 @@ from tasks.params import AutoAttacked, Robustness
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.attackable import require_attackable
 from tasks.workspace.trained import Trained
+from tasks.workspace.varied import varied
 
 if TYPE_CHECKING:
     from atcore.attacks.pgd import PGD
@@ -84,8 +85,7 @@ def _jobs(
     for entry, chosen in zip(settings.evaluate.auto_attack, auto_attacked, strict=True):
         for part in slices(len(chosen), size):
             yield AUTO_ATTACKS[entry.norm], entry.eps, entry, images, chosen[part]
-    for variant, level in settings.variant_levels:
-        changed = StoredTable(paths.variant_level(dataset, variant, level))
+    for variant, level, changed in varied(settings, dataset):
         for rows in slices(len(changed), size):
             yield variant, level, None, shared(changed, kept), rows
 

@@ -25,6 +25,7 @@ from tasks.cluster.tables import SharedTable, shared
 from tasks.params import Params
 from tasks.workspace import paths, stage, trained
 from tasks.workspace.trained import Trained
+from tasks.workspace.varied import varied
 
 # Images per task; their maps on all rows stay together, as variants are compared with clean images.
 _SHARD = 8
@@ -105,10 +106,7 @@ def main(dataset: str, method: str, number: str) -> None:
     network = trained.read(dataset, method, seed, test)
     chosen = test.evenly(max(settings.salience.measured.values()))
     rows = _rows(settings)
-    tables = [test] + [
-        StoredTable(paths.variant_level(dataset, variant, level))
-        for variant, level in settings.variant_levels
-    ]
+    tables = [test, *(table for _, _, table in varied(settings, dataset))]
     shards = slices(len(chosen), _SHARD)
     with pool.connect():
         parts = list(

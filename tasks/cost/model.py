@@ -191,6 +191,7 @@ def compared(
         found |= stages(settings, dataset, n, took, weights, share)
     # A minute or less, on one CPU, of whatever a comparison takes.
     found["report"] = Stage(list(found), took.start, 0)
+    found["selection"] = Stage([], took.start, 0)
     return found
 
 

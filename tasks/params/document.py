@@ -171,9 +171,11 @@ class Params(Section):
 
     @property
     def variant_levels(self) -> list[tuple[str, float]]:
-        """(variant, level) of every selected variant at every level, in the order of the file."""
+        """(variant, level) of every selected variant at every level, in rising order of levels."""
         return [
-            (name, level) for name in self.run.all_variants for level in self.variant[name].levels
+            (name, level)
+            for name in self.run.all_variants
+            for level in sorted(self.variant[name].levels)
         ]
 
     @property

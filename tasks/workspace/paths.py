@@ -5,6 +5,8 @@ from pathlib import Path
 RAW = Path("raw")
 CHECKPOINTS = Path(".checkpoints")
 REPORTS = Path("reports")
+# Left by the stage that removes what is not selected.
+SELECTION = Path(".selection")
 
 
 def split(dataset: str, name: str) -> Path:

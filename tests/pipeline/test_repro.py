@@ -20,6 +20,7 @@ from pipeline_workspace import (
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Run")
 UP_TO_DATE = "Data and pipelines are up to date."
 EVERY_STAGE = {
+    "selection",
     "prepare@shapes",
     "train@shapes-standard-0",
     "train@shapes-pgd_linf_8-0",
@@ -122,15 +123,17 @@ def test_another_seed_trains_only_the_new_networks(workspace: Workspace) -> None
     workspace.set({"run.seeds": [0, 1]})
     networks = {stage for stage in EVERY_STAGE if stage.endswith("-0")}
     new = {stage.removesuffix("0") + "1" for stage in networks}
-    assert stale(workspace) == {"report"} | new
+    assert stale(workspace) == {"selection", "report"} | new
 
     before = workspace.digests(*REPRODUCIBLE)
     workspace.set({"run.methods": ["standard"], "run.controls": []})
     run = succeeded(workspace.repro()).stages_run
     stages = [f"{stage}@shapes-standard-1" for stage in ("evaluate", "salience", "train")]
-    assert sorted(run) == sorted(["report", *stages])
+    assert sorted(run) == sorted(["selection", "report", *stages])
     after = workspace.digests(*REPRODUCIBLE)
-    assert {file: after[file] for file in before} == before
+    kept = before.keys() & after.keys()
+    assert "predictions/shapes/standard/0.parquet" in kept
+    assert {file: after[file] for file in kept} == {file: before[file] for file in kept}
     weights = (f"models/shapes/standard/{seed}/model.safetensors" for seed in (0, 1))
     assert len({after[file] for file in weights}) == 2
     records = json.loads((workspace.root / "reports/summary.json").read_text())

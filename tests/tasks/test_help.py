@@ -10,6 +10,7 @@ PROJECT = Path(__file__).parents[2]
 COMMANDS = [
     f"tasks.{name}"
     for name in (
+        "selection",
         "prepare",
         "train",
         "stylizer",

@@ -12,5 +12,14 @@ for stage in sys.argv[1:]:
 
 
 def test_torch_is_left_to_those_who_compute() -> None:
-    stages = ("prepare", "train", "variants", "quality", "evaluate", "salience", "report")
+    stages = (
+        "selection",
+        "prepare",
+        "train",
+        "variants",
+        "quality",
+        "evaluate",
+        "salience",
+        "report",
+    )
     subprocess.run([sys.executable, "-c", _IMPORT, *stages], check=True)

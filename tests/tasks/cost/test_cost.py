@@ -265,7 +265,7 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
         ended.stdout,
     )
     assert found, ended.stdout
-    assert (int(found[1]), int(found[2])) == (networks, 2 + 2 * len(run["variants"]) + 3 * networks)
+    assert (int(found[1]), int(found[2])) == (networks, 3 + 2 * len(run["variants"]) + 3 * networks)
     assert sorted(tmp_path.iterdir()) == [file, raw]
 
     run["datasets"] = ["my_folder"]

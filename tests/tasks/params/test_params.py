@@ -96,15 +96,15 @@ def test_no_controls_and_no_variants_may_be_selected(path: Path) -> None:
     assert params.variant_levels == []
 
 
-def test_variant_levels_follow_the_order_of_the_file(path: Path) -> None:
+def test_variants_follow_the_order_of_the_file_and_their_levels_rise(path: Path) -> None:
     params = load_changed(
         path,
         ("run.variants", ["saturated", "patch_shuffled"]),
         ("variant.saturated.levels", [8, 1]),
     )
     assert params.variant_levels == [
-        ("saturated", 8),
         ("saturated", 1),
+        ("saturated", 8),
         ("patch_shuffled", 2),
         ("patch_shuffled", 4),
         ("patch_shuffled", 8),

@@ -1,0 +1,86 @@
+"""What is computed again follows from what is selected, not from what else lies there."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline_workspace import EVERYTHING, Workspace, stale, succeeded, the_error
+
+COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Run")
+SECOND: dict[str, Any] = {
+    "run.datasets": ["second"],
+    "run.methods": ["standard"],
+    "run.controls": [],
+    "run.variants": ["saturated"],
+}
+SECOND_RUN = {
+    "selection",
+    "prepare@second",
+    "train@second-standard-0",
+    "variants@second-saturated",
+    "quality@second-saturated",
+    "evaluate@second-standard-0",
+    "salience@second-standard-0",
+    "report",
+}
+NOT_SELECTED: dict[str, Any] = {
+    "dataset.cifar10.image_size": 48,
+    "method.fgsm_8.learning_rate": 0.05,
+    "stylizer.adain.size": 64,
+    "variant.edges.levels": [2],
+}
+
+
+def git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True)
+
+
+@pytest.fixture
+def catalogued(workspace: Workspace) -> Workspace:
+    """The results of one selection, and what another one names."""
+    (workspace.root / "raw/second").mkdir()
+    (workspace.root / "raw/second/README.md").write_text("Drawn.\n")
+    dataset = workspace.parameters["dataset"]["shapes"]
+    images = {"train": 64, "validation": 16, "test": 40}
+    workspace.set({"dataset.second": dataset | {"images": images}})
+    return workspace
+
+
+def test_one_selection_after_the_other_is_clean_here_and_in_a_clone_and_repeats_nothing(
+    catalogued: Workspace, tmp_path: Path
+) -> None:
+    first = catalogued.digests(*EVERYTHING)
+    before = catalogued.set(SECOND)
+    assert set(succeeded(catalogued.repro()).stages_run) == SECOND_RUN
+    assert stale(catalogued) == set()
+    left = catalogued.digests(*EVERYTHING)
+    assert {Path(file).parts[0] for file in left.keys() & first.keys()} == {"models", "reports"}
+
+    succeeded(catalogued.dvc("remote", "add", "--default", "store", str(tmp_path / "store")))
+    git(catalogued.root, "add", "--all")
+    git(catalogued.root, *COMMIT)
+    succeeded(catalogued.dvc("push"))
+    git(tmp_path, "clone", "--quiet", str(catalogued.root), "clone")
+    clone = Workspace(tmp_path / "clone")
+    succeeded(clone.dvc("pull"))
+    assert stale(clone) == set()
+    assert succeeded(clone.repro()).stages_run == []
+
+    (catalogued.root / "params.yaml").write_text(before)
+    assert succeeded(catalogued.repro()).stages_run == ["selection"]
+    assert catalogued.digests(*first) == first
+
+
+def test_a_change_of_what_is_not_selected_makes_nothing_stale(workspace: Workspace) -> None:
+    workspace.set(NOT_SELECTED)
+    assert stale(workspace) == set()
+
+
+def test_a_level_that_is_not_selected_any_more_is_not_passed_over(workspace: Workspace) -> None:
+    workspace.set({"variant.patch_shuffled.levels": [4]})
+    message = the_error(workspace.stage("evaluate", "shapes", "standard", "0"))
+    assert message == (
+        "variants/shapes/patch_shuffled/2.arrow: variant.patch_shuffled.levels does not name this "
+        "level; run the stage variants again"
+    )

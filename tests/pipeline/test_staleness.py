@@ -33,6 +33,7 @@ CHANGES = {
     "atcore/training/__pycache__/run.cpython-311.pyc": set(),
     "atcore/training/.run.py.swp": set(),
     # Rooms, and the stages' own modules.
+    "tasks/selection.py": {"selection"},
     "atcore/sources/splits.py": {"prepare@shapes"},
     "atcore/training/losses.py": TRAINING | QUALITY,
     "atcore/attacks/pgd.py": TRAINING | QUALITY | EVALUATION,

@@ -21,6 +21,11 @@ ELSEWHERE = {
     "sh deployment/deploy.sh": ("pipeline/flow_workspace.py", "deployment/deploy.sh"),
     "prefect worker start": ("deployment/test_recovery.py", '"prefect", "worker", "start"'),
     "python -m tasks.cluster.node": ("deployment/test_node.py", "tasks.cluster.node"),
+    "dvc metrics show": ("pipeline/test_repro.py", '"metrics", "show"'),
+    "dvc plots show": ("pipeline/test_repro.py", '"plots", "show"'),
+    "dvc plots diff": ("pipeline/test_repro.py", '"plots", "diff"'),
+    "dvc exp diff": ("pipeline/test_repro.py", '"exp", "diff"'),
+    "dvc exp show": ("pipeline/test_repro.py", '"exp", "show"'),
     "make paper-dry": ("tasks/cost/test_cost.py", '"flows.paper"'),
 }
 # By how a command begins: what it needs.

@@ -10,6 +10,7 @@ from pipeline_workspace import (
     EPOCHS,
     EVERYTHING,
     MODELS,
+    PROJECT,
     REPRODUCIBLE,
     Pipeline,
     Workspace,
@@ -85,7 +86,7 @@ def test_dvc_shows_metrics_and_plots(pipeline: Pipeline, tmp_path: Path) -> None
     assert "<script" not in page
 
 
-def test_dvc_shows_what_two_runs_differ_in(workspace: Workspace) -> None:
+def test_dvc_shows_what_two_runs_differ_in(workspace: Workspace, tmp_path: Path) -> None:
     for command in (("add", "--all"), COMMIT):
         subprocess.run(["git", *command], cwd=workspace.root, check=True)
     target = "evaluate@shapes-standard-0"
@@ -95,6 +96,13 @@ def test_dvc_shows_what_two_runs_differ_in(workspace: Workspace) -> None:
     (row,) = (line.split() for line in shown if "method." in line)
     assert row[:4] == ["params.yaml", "method.standard.learning_rate", "0.1", "0.05"]
     assert max(map(len, shown)) <= 120
+
+    (drop,) = re.findall(r"--drop '(.*)'", (PROJECT / "docs/artifacts.md").read_text())
+    table = workspace.dvc("exp", "show", "--csv", "--only-changed", "--drop", drop)
+    columns = succeeded(table).output.splitlines()[0].split(",")
+    assert columns == ["Experiment", "method.standard.learning_rate"]
+    succeeded(workspace.dvc("plots", "diff", "HEAD", "slower", "--out", str(tmp_path / "plots")))
+    assert "<p>slower</p>" in (tmp_path / "plots" / "index.html").read_text()
 
 
 def test_a_change_of_one_method_reruns_what_depends_on_it_and_setting_it_back_nothing(

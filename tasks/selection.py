@@ -2,13 +2,15 @@
 
 DVC has no name for "what `run` selects" but the folder in which it lies. So results that an earlier
 selection has left would change what evaluate, salience and report depend on; they go, as they do
-with `dvc checkout`. DVC's cache keeps them, and selecting them again brings them back. Networks
-stay: no stage depends on their whole folder.
+with `dvc checkout`. DVC's cache keeps them, and selecting them again brings them back. What it does
+not have, or what somebody has changed, stays. Networks stay too: no stage depends on their whole
+folder.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -42,22 +44,50 @@ def _selected(settings: Params) -> Iterator[Path]:
                 yield paths.salience(dataset, method, seed)
 
 
-def _known() -> Iterator[Path]:
+def _recorded() -> dict[Path, dict[str, Any]]:
     """The outputs that DVC has recorded, of this selection and of earlier ones."""
-    if _LOCK.exists():
-        lock = yaml.load(_LOCK.read_text("utf-8"), yaml.CSafeLoader)
-        for entry in lock["stages"].values():
-            yield from (Path(out["path"]) for out in entry.get("outs", ()))
+    if not _LOCK.exists():
+        return {}
+    lock = yaml.load(_LOCK.read_text("utf-8"), yaml.CSafeLoader)
+    outs = [out for entry in lock["stages"].values() for out in entry.get("outs", ())]
+    return {Path(out["path"]): out for out in outs}
+
+
+def _in_cache(recorded: Mapping[Path, dict[str, Any]]) -> set[Path]:
+    """Those of them that DVC's cache can bring back as they are."""
+    if not recorded:
+        return set()
+    # A second, which selections that leave nothing save.
+    from dvc.output import Output  # noqa: PLC0415
+    from dvc.repo import Repo  # noqa: PLC0415
+    from dvc.stage import PipelineStage  # noqa: PLC0415
+
+    stage_of_none = PipelineStage(Repo(), "dvc.yaml", name="selection")
+    found = set()
+    for path, entry in recorded.items():
+        info = {key: value for key, value in entry.items() if key != "path"}
+        out = Output(stage_of_none, str(path), info=info, hash_name=entry.get("hash", "md5"))
+        if not out.changed_cache() and not out.changed_checksum():
+            found.add(path)
+    return found
 
 
 def main() -> None:
     selected = set(_selected(params.load()))
-    known = {path for path in _known() if path.parts[0] in _FOLDERS and path.exists()}
-    left = sorted(known - selected)
+    others = {
+        path: entry
+        for path, entry in _recorded().items()
+        if path.parts[0] in _FOLDERS and path.exists() and path not in selected
+    }
+    left = _in_cache(others)
     for path in left:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if left:
-        print(f"not selected any more, and in DVC's cache alone: {some(list(map(str, left)))}")
+    for names, what in (
+        (left, "not selected any more, and in DVC's cache alone"),
+        (others.keys() - left, "not selected, but kept, as DVC's cache cannot bring them back"),
+    ):
+        if names:
+            print(f"{what}: {some(sorted(map(str, names)))}")
     write_text(paths.SELECTION, _DONE)
 
 

@@ -72,6 +72,25 @@ def test_one_selection_after_the_other_is_clean_here_and_in_a_clone_and_repeats_
     assert catalogued.digests(*first) == first
 
 
+def test_what_the_cache_cannot_bring_back_stays(workspace: Workspace) -> None:
+    root = workspace.root
+    changed = root / "predictions/shapes/pgd_linf_8/0.parquet"
+    changed.write_bytes(changed.read_bytes() + b" ")
+    lost = "quality/shapes/patch_shuffled.json"
+    (entry,) = workspace.lock["stages"]["quality@shapes-patch_shuffled"]["outs"]
+    (root / ".dvc/cache/files/md5" / entry["md5"][:2] / entry["md5"][2:]).unlink()
+    before = workspace.digests(str(changed.relative_to(root)), lost)
+
+    workspace.set({key: value for key, value in SECOND.items() if key != "run.datasets"})
+    said = succeeded(workspace.repro("selection")).output
+    assert (
+        f"kept, as DVC's cache cannot bring them back: {changed.relative_to(root)}, {lost}" in said
+    )
+    assert workspace.digests(*before) == before
+    assert not (root / "variants/shapes/patch_shuffled").exists()
+    assert not (root / "predictions/shapes/underfit/0.parquet").exists()
+
+
 def test_a_change_of_what_is_not_selected_makes_nothing_stale(workspace: Workspace) -> None:
     workspace.set(NOT_SELECTED)
     assert stale(workspace) == set()

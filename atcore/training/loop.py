@@ -6,7 +6,7 @@ run that was never interrupted.
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -18,17 +18,29 @@ from atcore.training.progress import Epoch, Progress
 from atcore.training.run import Training, kept_epoch
 from atcore.training.spec import TrainingSpec
 
-# A fall of the robust validation accuracy below this share of its best is a collapse.
-_COLLAPSE = 0.5
+# A fall of the robust validation accuracy below this share of its best is a collapse, if it is also
+# by more than so many standard errors: few images give accuracies that jump.
+_COLLAPSE, _ERRORS = 0.5, 3.0
 
 
-def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...]) -> bool:
-    """Whether adversarial training lost its robustness (Wong et al. 2020, section 5)."""
+def has_collapsed(robust: Sequence[float], images: int) -> bool:
+    """Whether adversarial training has lost its robustness (Wong et al. 2020, section 5).
+
+    Args:
+        robust: validation accuracy under attack after each epoch, the last one in question.
+        images: how many each is of.
+    """
+    best, last = max(robust, default=0.0), robust[-1] if robust else 0.0
+    either = (best + last) / 2
+    error = math.sqrt(2 * either * (1 - either) / images)
+    return last < _COLLAPSE * best and best - last > _ERRORS * error
+
+
+def _collapsed(spec: TrainingSpec, history: tuple[Epoch, ...], images: int) -> bool:
     if spec.attack is None:
         return False
     after_warmup = history[math.ceil(spec.eps_warmup * spec.epochs) :]
-    robust = [e.validation_robust_accuracy or 0.0 for e in after_warmup]
-    return len(robust) > 1 and robust[-1] < _COLLAPSE * max(robust)
+    return has_collapsed([e.validation_robust_accuracy or 0.0 for e in after_warmup], images)
 
 
 def train(
@@ -65,7 +77,7 @@ def train(
     reached = False
     for number in range(len(run.history) + 1, spec.epochs + 1):
         reached = run.epoch(number, train_split, validation_split)
-        if previous is not None and _collapsed(spec, run.history):
+        if previous is not None and _collapsed(spec, run.history, len(validation_split)):
             yield Progress(run.history, previous, "collapse", kept_epoch(spec, run.history[:-1]))
             return
         last = reached or number == spec.epochs

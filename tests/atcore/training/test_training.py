@@ -25,7 +25,7 @@ from atcore.base.errors import UserError
 from atcore.images.pixels import to_pixels
 from atcore.networks.models import weights_to_bytes
 from atcore.training.data import Batch, LoadedSplit
-from atcore.training.loop import Progress, train, trained_weights
+from atcore.training.loop import Progress, has_collapsed, train, trained_weights
 from atcore.training.losses import CrossEntropy, Trades
 from atcore.training.run import Training, TrainingDivergedError, follow, torch_rng
 from atcore.training.spec import TrainingSpec
@@ -464,6 +464,27 @@ def test_a_collapse_ends_training_with_the_last_good_weights(
     assert last.checkpoint == good.checkpoint
     assert last.kept == good.kept == good.history[-1]
     assert accuracy_of(last) == pytest.approx(good.history[-1].validation_accuracy, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("robust", "images", "collapsed"),
+    [
+        # Pooled 0.35: a standard error of 0.067, of which 0.3 is 4.4; with 40 images 2.8.
+        ([0.3, 0.5, 0.2], 100, True),
+        ([0.3, 0.5, 0.2], 40, False),
+        # Not below half of the best.
+        ([0.3, 0.5, 0.25], 10_000, False),
+        # 5 of 9 images, then 1.
+        ([5 / 9, 1 / 9], 9, False),
+        ([0.9, 0.0], 9, True),
+        ([0.0, 0.0], 500, False),
+        ([0.5], 500, False),
+    ],
+)
+def test_few_images_jump_without_a_collapse(
+    robust: list[float], images: int, collapsed: bool
+) -> None:
+    assert has_collapsed(robust, images) is collapsed
 
 
 def test_a_run_resumed_before_its_collapse_collapses_alike(

@@ -153,9 +153,9 @@ MISFITS = {
         f"{TENSORS}: model weights do not fit resnet18: ",
     ),
     "unknown architecture": (
-        replace(SPEC, architecture="alexnet"),
+        replace(SPEC, architecture="resnet19"),
         WEIGHTS,
-        f"{TENSORS}: architecture: 'alexnet' is unknown; allowed: small, resnet18, vgg",
+        f"{TENSORS}: architecture: 'resnet19' is neither of this project nor of torchvision",
     ),
     "weights of more classes": (
         SPEC,

@@ -93,6 +93,7 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
     return run.model.state_dict(), loss.item(), int(right)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("images", "changes"),
     [
@@ -125,6 +126,7 @@ def precision_with(instructions: list[dict[str, bool]], rank: int) -> str:
         return Training(spec, model_spec(TRAIN), 50, torch.device("cpu"), rank).precision
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("instructions", "precision"),
     [
@@ -159,6 +161,7 @@ def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
     return (*ends, stopped[-1].finished, str(diverged.value))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [{}, {**TRADES, "ema": 0.9, "keep": "best_robust"}, FREE],

@@ -43,7 +43,7 @@ paper-dry: install ## say what that costs, compute nothing
 
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
-	--dist=loadgroup --no-loadscope-reorder
+	--dist=loadscope --no-loadscope-reorder
 
 test: lint types ## lint, types, and every test of what is computed
 	$(PYTEST) --numprocesses=logical -m "not long"

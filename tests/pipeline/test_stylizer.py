@@ -32,7 +32,8 @@ def test_dvc_trains_the_stylizer_then_makes_its_variant_and_a_kill_changes_nothi
     save_file(weights, workspace.root / ENCODER)
     workspace.set(CHOSEN)
     first = succeeded(workspace.repro(VARIANT))
-    assert first.stages_run == ["selection", "stylizer@shapes-adain", VARIANT]
+    assert set(first.stages_run[:-1]) == {"selection", "stylizer@shapes-adain"}
+    assert first.stages_run[-1] == VARIANT
     written = workspace.digests(*WRITTEN)
     assert len(written) == 2
 

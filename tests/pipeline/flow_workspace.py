@@ -22,7 +22,8 @@ state = reproduce(**json.loads(sys.argv[1]), return_state=True)
 ended = {"id": str(state.state_details.flow_run_id), "type": state.type, "message": state.message}
 print("ENDED", json.dumps(ended))
 """
-_GIT = {
+# Whose commits those of tests are.
+IDENTITY = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "Tester"), ("EMAIL", "tester@example.com"))
@@ -104,7 +105,7 @@ class Flows:
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "ATCNN_WORKSPACE": str(self.workspace.root),
-            **_GIT,
+            **IDENTITY,
             # A small graph has no copy of the project.
             "PYTHONPATH": f"{self.workspace.root}:{PROJECT}",
             **self.environment,
@@ -162,7 +163,7 @@ def graph(root: Path, stages: Mapping[str, Mapping[str, Any]]) -> Workspace:
 
 
 def git(workspace: Workspace, *arguments: str) -> None:
-    environment = workspace.environment(_GIT)
+    environment = workspace.environment(IDENTITY)
     subprocess.run(["git", *arguments], cwd=workspace.root, env=environment, check=True)
 
 

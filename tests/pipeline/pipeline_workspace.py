@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import psutil
 import pytest
 import yaml
+from PIL import Image
 
 from tasks.cluster.local import LocalCluster
 
@@ -351,6 +353,17 @@ def cluster_with(cpus: int) -> Iterator[dict[str, str]]:
 def clear(path: Path) -> None:
     """As DVC does with outputs before a run."""
     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def draw_photographs(workspace: "Workspace", each: int, side: int) -> None:
+    """Images of noise in raw/my_folder, as many of each of three classes."""
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        folder = workspace.root / "raw/my_folder" / name
+        folder.mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
 def first_epoch(training: tuple[str, ...], output: str) -> int:

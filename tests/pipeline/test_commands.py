@@ -5,10 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from pipeline_workspace import PROJECT, Workspace, succeeded
+from flow_workspace import IDENTITY, git
+from pipeline_workspace import PROJECT, Workspace, draw_photographs, succeeded
 
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in PROJECT.glob("docs/*.md")))
 # By how a command begins: the test that runs it, and what this says of it.
@@ -82,26 +81,12 @@ def test_another_test_runs_it(test: str, word: str) -> None:
     assert word in (PROJECT / "tests" / test).read_text()
 
 
-# Of the commits.
-IDENTITY = {
-    "GIT_CONFIG_COUNT": "2",
-    **{"GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "a"},
-    **{"GIT_CONFIG_KEY_1": "user.email", "GIT_CONFIG_VALUE_1": "a@b"},
-}
-
-
 @pytest.fixture
 def photographs(fresh: Workspace) -> Workspace:
     """A clone of the project with a folder of images and little to compute."""
-    for command in (("add", "--all"), ("commit", "--quiet", "--message", "Begin")):
-        succeeded(fresh.run("git", *command, env=IDENTITY))
-    rng = np.random.default_rng(0)
-    for name in "abc":
-        folder = fresh.root / "raw/my_folder" / name
-        folder.mkdir(parents=True)
-        for number in range(20):
-            pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
+    git(fresh, "add", "--all")
+    git(fresh, "commit", "--quiet", "--message", "Begin")
+    draw_photographs(fresh, each=20, side=32)
     training = "dataset.my_folder.training"
     fresh.set(
         {

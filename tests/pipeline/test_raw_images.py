@@ -3,11 +3,9 @@
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
-from pipeline_workspace import LONG, Workspace, succeeded, wait_until
+from pipeline_workspace import LONG, Workspace, draw_photographs, succeeded, wait_until
 
 PREPARE = "prepare@my_folder"
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Begin")
@@ -21,13 +19,7 @@ def git(root: Path, *arguments: str) -> str:
 @pytest.fixture
 def photographs(fresh: Workspace) -> Workspace:
     """A workspace with a folder of images that Git does not know."""
-    rng = np.random.default_rng(0)
-    for name in "abc":
-        folder = fresh.root / "raw/my_folder" / name
-        folder.mkdir(parents=True)
-        for number in range(10):
-            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
+    draw_photographs(fresh, each=10, side=40)
     fresh.set({"run.datasets": ["my_folder"], "dataset.my_folder.image_size": 32})
     return fresh
 

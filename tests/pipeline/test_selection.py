@@ -1,13 +1,12 @@
 """What is computed again follows from what is selected, not from what else lies there."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flow_workspace import git
 from pipeline_workspace import EVERYTHING, Workspace, stale, succeeded, the_error
 
-COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Run")
 SECOND: dict[str, Any] = {
     "run.datasets": ["second"],
     "run.methods": ["standard"],
@@ -32,10 +31,6 @@ NOT_SELECTED: dict[str, Any] = {
 }
 
 
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=root, check=True)
-
-
 @pytest.fixture
 def catalogued(workspace: Workspace) -> Workspace:
     """The results of one selection, and what another one names."""
@@ -58,10 +53,10 @@ def test_one_selection_after_the_other_is_clean_here_and_in_a_clone_and_repeats_
     assert {Path(file).parts[0] for file in left.keys() & first.keys()} == {"models", "reports"}
 
     succeeded(catalogued.dvc("remote", "add", "--default", "store", str(tmp_path / "store")))
-    git(catalogued.root, "add", "--all")
-    git(catalogued.root, *COMMIT)
+    git(catalogued, "add", "--all")
+    git(catalogued, "commit", "--quiet", "--message", "Run")
     succeeded(catalogued.dvc("push"))
-    git(tmp_path, "clone", "--quiet", str(catalogued.root), "clone")
+    git(catalogued, "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Workspace(tmp_path / "clone")
     succeeded(clone.dvc("pull"))
     assert stale(clone) == set()

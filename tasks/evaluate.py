@@ -1,14 +1,13 @@
 """Stage `evaluate`: one model's answers on every test image, variant and attack."""
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atcore.evaluation import predictions
-from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions, joined
 from atcore.images.stored import Rows, StoredTable
 from atcore.images.table import CLEAN, at_most, slices
 from tasks import params
@@ -90,26 +89,6 @@ def _jobs(
             yield variant, level, None, shared(changed, kept), rows
 
 
-def _joined(parts: Iterable[Predictions]) -> list[Predictions]:
-    """One item per variant and level, of the items per shard."""
-    joined = []
-    for (variant, level), group in groupby(parts, key=lambda part: (part.variant, part.level)):
-        shards = list(group)
-        textures = [s.texture_labels for s in shards if s.texture_labels is not None]
-        joined.append(
-            Predictions(
-                variant=variant,
-                level=level,
-                ids=np.concatenate([s.ids for s in shards]),
-                labels=np.concatenate([s.labels for s in shards]),
-                top3=np.concatenate([s.top3 for s in shards]),
-                probabilities=np.concatenate([s.probabilities for s in shards]),
-                texture_labels=np.concatenate(textures) if textures else None,
-            )
-        )
-    return joined
-
-
 def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
@@ -130,7 +109,7 @@ def main(dataset: str, method: str, number: str) -> None:
             label=f"evaluate {dataset} {method} {seed}",
             gpu=True,
         )
-        answers = _joined(parts)
+        answers = joined(parts)
     predictions.write(answers, test.classes, paths.predictions(dataset, method, seed))
 
 

@@ -7,7 +7,6 @@ Source: Croce & Hein 2020, arXiv 2003.01690, section 5, as the authors' code, wh
 from dataclasses import dataclass
 
 import torch
-from pyautoattack import AutoAttack as Ensemble
 from torch import Tensor, nn
 
 from atcore.attacks.threats import L2, Linf
@@ -45,6 +44,9 @@ class AutoAttack:
             float32 images in [0, 1] within eps of x; those that stand every attack, and those
             that are misclassified without one, as they were.
         """
+        # All else of the evaluation does without the package.
+        from pyautoattack import AutoAttack as Ensemble  # noqa: PLC0415
+
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
         norm = "Linf" if isinstance(self.threat, Linf) else "L2"

@@ -27,7 +27,7 @@ class PGD:
     """
 
     threat: ThreatModel
-    step_size: float
+    step_size: float | Tensor
     steps: int
     random_start: bool = True
     start_deviation: float | None = None
@@ -35,11 +35,12 @@ class PGD:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UserError(f"steps: {self.steps} is not allowed; give a whole number >= 1")
-        if not 0 <= self.step_size < float("inf"):
+        known = not isinstance(self.step_size, Tensor)
+        if known and not 0 <= self.step_size < float("inf"):
             raise UserError(f"step_size: {self.step_size} is not allowed; give a number >= 0")
 
-    def scaled(self, factor: float) -> "PGD":
-        """The same attack in a ball `factor` times as large."""
+    def scaled(self, factor: float | Tensor) -> "PGD":
+        """The same attack in a ball `factor` times as large; a tensor may change its value."""
         threat = replace(self.threat, eps=self.threat.eps * factor)
         return replace(self, threat=threat, step_size=self.step_size * factor)
 

@@ -6,6 +6,7 @@ them. Those of this module are added to the pixels; `atcore.attacks.spatial` mov
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,17 +24,19 @@ class ThreatModel(ABC):
     """The set of perturbations an attacker may choose from: a ball of radius eps around 0.
 
     Here a perturbation is added to the pixels: float32, shaped like the images, and eps is on the
-    [0, 1] scale of the pixels (8/255 for L-infinity, 0.5 for L2).
+    [0, 1] scale of the pixels (8/255 for L-infinity, 0.5 for L2). As a tensor of no dimension it
+    may change between the runs of a recorded attack, and is not checked: that would have to wait
+    for the device.
     """
 
-    eps: float
+    eps: float | Tensor
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eps < float("inf"):
+        if not isinstance(self.eps, Tensor) and not 0 <= self.eps < float("inf"):
             raise UserError(f"eps: {self.eps} is not allowed; give a finite number >= 0")
 
     @abstractmethod
-    def step(self, gradient: Tensor, size: float) -> Tensor:
+    def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
         """The move of length `size` that increases the loss most."""
 
     @abstractmethod
@@ -69,11 +72,12 @@ class ThreatModel(ABC):
 class Linf(ThreatModel):
     """max |delta| <= eps."""
 
-    def step(self, gradient: Tensor, size: float) -> Tensor:
+    def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
         return size * gradient.sign()
 
     def project(self, delta: Tensor) -> Tensor:
-        return delta.clamp(-self.eps, self.eps)
+        eps: Any = self.eps  # both bounds are of one type, which checkers cannot see
+        return delta.clamp(-eps, eps)
 
     def sample(self, noise: Tensor) -> Tensor:
         # erf maps a normal to a uniform distribution on (-1, 1).
@@ -84,7 +88,7 @@ class Linf(ThreatModel):
 class L2(ThreatModel):
     """||delta||_2 <= eps, over all pixels and channels of an image."""
 
-    def step(self, gradient: Tensor, size: float) -> Tensor:
+    def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
         return gradient * (size / _norms(gradient))
 
     def project(self, delta: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ Everything in the report is computed from these tables. Equal tables give equal 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,26 @@ class Predictions:
     def correct(self) -> NDArray[np.bool_]:
         """Whether the most probable class is the label, N."""
         return np.asarray(self.predicted == self.labels)
+
+
+def joined(parts: Iterable[Predictions]) -> list[Predictions]:
+    """One item per variant and level, of items of some images each, one after the other."""
+    found = []
+    for (variant, level), group in groupby(parts, key=lambda part: (part.variant, part.level)):
+        shards = list(group)
+        textures = [s.texture_labels for s in shards if s.texture_labels is not None]
+        found.append(
+            Predictions(
+                variant=variant,
+                level=level,
+                ids=np.concatenate([s.ids for s in shards]),
+                labels=np.concatenate([s.labels for s in shards]),
+                top3=np.concatenate([s.top3 for s in shards]),
+                probabilities=np.concatenate([s.probabilities for s in shards]),
+                texture_labels=np.concatenate(textures) if textures else None,
+            )
+        )
+    return found
 
 
 def _columns(part: Predictions) -> pa.Table:

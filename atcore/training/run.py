@@ -4,6 +4,10 @@ Batches come to the device as uint8, nothing synchronises inside an epoch, the a
 frozen twin of the network with folded batch normalisation, and every random number is a function
 of (seed, purpose, epoch or step).
 
+On a GPU the attack and the update of a whole batch are recorded at the first one and replayed at
+all others (`atcore.training.recorded`); the last batch of an epoch may be smaller, and runs as it
+is written.
+
 Several workers may train one network: each takes its slice of every batch, and they sum their
 gradients. The random numbers are drawn for the whole batch, so that they are those of one worker.
 What differs is batch normalisation, which takes its statistics over a worker's slice (torch can
@@ -14,9 +18,10 @@ are averaged after every step, so that all workers attack, validate and save the
 import copy
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +39,7 @@ from atcore.networks.schedules import SCHEDULES
 from atcore.training.data import Batch, Part, Split
 from atcore.training.losses import Network
 from atcore.training.progress import Epoch
+from atcore.training.recorded import Input, Record, Recorded
 from atcore.training.spec import TrainingSpec
 from atcore.training.workers import Workers
 
@@ -73,6 +79,13 @@ def torch_rng(
     return torch.Generator(device=device).manual_seed(key)
 
 
+class Networks(NamedTuple):
+    """The forms of a network that a step works with: modules, or what they were compiled to."""
+
+    attacked: nn.Module
+    trained: nn.Module
+
+
 class Training:
     """The mutable state of one training run, the same on all its workers between two steps."""
 
@@ -83,9 +96,20 @@ class Training:
         images: int,
         device: torch.device,
         rank: int = 0,
+        record: Record | None = None,
+        compile_from: float = math.inf,
     ) -> None:
+        """Start a run, or get ready to restore one.
+
+        Args:
+            images: number of training images.
+            rank: of this worker.
+            record: how the steps of whole batches are recorded; None runs them as they are written.
+            compile_from: steps of a run for which it pays to compile what is recorded.
+        """
         torch.set_num_threads(spec.threads)
         self.spec, self.device, self.image_size = spec, device, model_spec.image_size
+        self.record, self.compile_from = record, compile_from
         self.workers = Workers(rank, spec.workers)
         self.per_epoch = math.ceil(images / spec.batch_size) * spec.updates_per_batch
         self.steps = spec.epochs * self.per_epoch
@@ -101,7 +125,14 @@ class Training:
             momentum=spec.momentum,
             weight_decay=spec.weight_decay,
             nesterov=spec.momentum > 0,
+            # One kernel, which takes the learning rate from the device.
+            fused=device.type == "cuda",
         )
+        if spec.momentum:
+            # As the first step would leave them, so that a recorded one finds what it changes.
+            for parameter in self.model.parameters():
+                momentum = torch.zeros_like(parameter)
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
         self.history: tuple[Epoch, ...] = ()
         # Where the attack of free training left the last batch of this epoch.
         self.carried: Tensor | None = None
@@ -124,6 +155,13 @@ class Training:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.twin = FoldedTwin(self.model, dtype)
         self.average_twin = FoldedTwin(self.average, dtype) if self.spec.ema else self.twin
+        attacked = self.twin.module if self.spec.attack_mode == "eval" else self.model
+        self.networks = self.recorded_networks = Networks(attacked, self.model)
+        if self.steps >= self.compile_from:
+            # Modules again, which torch's signature does not say.
+            compiled: Any = (torch.compile(each, dynamic=False) for each in self.networks)
+            self.recorded_networks = Networks(*compiled)
+        self.recorded: dict[str, Recorded] = {}
 
     def autocast(self) -> AbstractContextManager[Any]:
         enabled = self.precision == "bf16"
@@ -186,60 +224,107 @@ class Training:
         if self.spec.attack is None:
             updates: Iterable[Tensor] = [clean]
         elif self.spec.replays is None:
-            updates = [self.perturbed(x, y, part, step)]
+            noise = self.noise(self.spec.attack, x, "train/attack", step)
+            own = None if noise is None else noise[part]
+            updates = self.run(self.perturbed, size, clean, y, own, self.size(step))
         else:
             updates = self.replayed(clean, self.spec.replays, step, size)
         for attacked in updates:
             yield Part(clean, attacked, y, counted, size)
 
-    def attack(self, step: int) -> PGD:
-        """The attack at a step, as large as the warm-up lets it be."""
-        assert self.spec.attack is not None
+    def size(self, step: int) -> float:
+        """Of the attack at a step, as a share: as large as the warm-up lets it be."""
         warmup = self.spec.eps_warmup * self.steps
-        return self.spec.attack.scaled(min(1.0, step / warmup) if warmup else 1.0)
+        return min(1.0, step / warmup) if warmup else 1.0
 
-    def perturbed(self, x: Tensor, y: Tensor, part: slice, step: int) -> Tensor:
-        """Attacked images of this worker's part, with labels y, of a batch x."""
-        attack, clean, network = self.attack(step), x[part], self.model
+    def run(
+        self, function: Callable[..., Sequence[Tensor]], batch: int, *inputs: Input
+    ) -> Sequence[Tensor]:
+        """What a method of this run makes of a batch of so many images, recorded if it is whole."""
+        if self.record is None or batch != self.spec.batch_size:
+            return function(self.networks, *inputs)
+        name = function.__name__
+        if name not in self.recorded:
+            momenta = (values["momentum_buffer"] for values in self.optimizer.state.values())
+            state = [*self.model.state_dict().values(), *momenta]
+            recorded = partial(function, self.recorded_networks)
+            self.recorded[name] = Recorded(recorded, self.record, self.device, state)
+        return self.recorded[name](*inputs)
+
+    def perturbed(
+        self,
+        networks: Networks,
+        clean: Tensor,
+        y: Tensor,
+        noise: Tensor | None,
+        size: float | Tensor,
+    ) -> tuple[Tensor]:
+        """Attacked images of this worker's part of a batch."""
+        assert self.spec.attack is not None
+        attack, network = self.spec.attack.scaled(size), networks.attacked
         if self.spec.attack_mode == "eval":
             self.twin.refresh()
-            network = self.twin.module
-        noise = self.noise(attack, x, "train/attack", step)
         target = self.spec.loss.target(self.logits(network), clean, y)
         with self.autocast():
-            return attack.perturb(network, clean, target, None if noise is None else noise[part])
+            return (attack.perturb(network, clean, target, noise),)
 
     def replayed(self, clean: Tensor, replays: int, step: int, batch: int) -> Iterator[Tensor]:
         """Images of free training, each attacked along the gradient of the update before."""
         # A smaller last batch starts anew: its images are not divided among workers as others are.
+        assert self.spec.attack is not None
         delta = self.carried if batch == self.spec.batch_size else None
         if delta is None:
-            delta = self.attack(step).threat.zero(clean)
+            delta = self.spec.attack.threat.zero(clean)
         for replay in range(replays):
-            attack = self.attack(step + replay)
+            attack = self.spec.attack.scaled(self.size(step + replay))
             delta = attack.threat.valid(clean, delta).requires_grad_()
             yield attack.threat.apply(clean, delta)
             assert delta.grad is not None
             delta = attack.step(delta.detach(), delta.grad)
         self.carried = delta
 
-    def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
+    def descend(
+        self,
+        networks: Networks,
+        clean: Tensor,
+        attacked: Tensor,
+        y: Tensor,
+        rate: float | Tensor,
+        weight: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
         """One step of SGD, the same on all workers.
+
+        Returns:
+            The mean loss, and which answers of this worker are right, on the device.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate.float() if isinstance(rate, Tensor) else rate
+        loss, logits = self.spec.loss(self.logits(networks.trained), clean, attacked, y)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss * weight).backward()
+        if self.workers.count > 1:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            statistics = (statistic.mul_(weight) for statistic in self.statistics)
+            self.workers.sum([*gradients, *statistics])
+        self.optimizer.step()
+        return loss.detach(), logits.detach().argmax(1) == y
+
+    def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
+        """Learn from a part of a batch.
 
         Returns:
             The summed loss and the number of correct answers of this worker, on the device.
         """
-        weight = part.counted / part.batch
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss, logits = self.spec.loss(self.logits(self.model), part.clean, part.attacked, part.y)
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss * weight).backward()
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.workers.sum([*gradients, *(statistic.mul_(weight) for statistic in self.statistics)])
-        self.optimizer.step()
-        right = logits.detach().argmax(1) == part.y
-        return loss.detach() * part.counted, right[: part.counted].sum()
+        inputs = (part.clean, part.attacked, part.y, rate)
+        if self.workers.count > 1:
+            # Messages are not recorded.
+            loss, right = self.descend(self.networks, *inputs, part.counted / part.batch)
+        elif self.spec.replays is not None:
+            # Their gradients reach the attack as well.
+            loss, right = self.descend(self.networks, *inputs)
+        else:
+            loss, right = self.run(self.descend, part.batch, *inputs)
+        return loss * part.counted, right[: part.counted].sum()
 
     def validate(self, data: Split, attack: PGD | None) -> float:
         self.average_twin.refresh()

@@ -5,7 +5,8 @@
 Each round times one whole training step (attack and update) of every contestant on the same batch,
 in turn, so that a drift of the machine's speed meets all of them. "spatial" is our step with flows,
 for which the other libraries have no PGD; "replay" is one update of free training. Prints the time
-per step and the ratio to ours, round by round: median, minimum and maximum. Writes nothing.
+per step and the ratio to ours, round by round: median, minimum and maximum; and which share our
+step reaches of the rate of a float32 matrix product, measured in the same rounds. Writes nothing.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 import torchattacks
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from atcore.attacks.pgd import PGD
 from atcore.attacks.spatial import Spatial
@@ -33,6 +35,8 @@ from atcore.training.run import Training
 from atcore.training.spec import TrainingSpec
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255
+# Of the matrices whose product tells what the processor can do.
+_SIDE = 1024
 _CPU = torch.device("cpu")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -97,6 +101,22 @@ def _foolbox(steps: int) -> Attack:
     return attack
 
 
+def _flop(step: Callable[[], None]) -> int:
+    """Multiplications and additions in the convolutions and matrix products of a step."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def _product() -> Callable[[], None]:
+    a, b = torch.randn(2, _SIDE, _SIDE)
+
+    def multiply() -> None:
+        torch.mm(a, b)
+
+    return multiply
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--architecture", default="small")
@@ -118,7 +138,9 @@ def main() -> None:
         "replay": _ours(replace(spec, attack=one_step, replays=1), model, data),
         "torchattacks": _theirs(model, x, data.labels, _torchattacks(options.steps)),
         "foolbox": _theirs(model, x, data.labels, _foolbox(options.steps)),
+        "product": _product(),
     }
+    flop = _flop(contestants["ours"])
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for warm in [False] * 2 + [True] * options.runs:
         for name, step in contestants.items():
@@ -132,6 +154,15 @@ def main() -> None:
         f"{resolved(spec.precision, _CPU)}, n = {options.runs}"
     )
     print(", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox")))
+    product = times.pop("product")
+    shares = [
+        (flop / ours) / (2 * _SIDE**3 / own)
+        for ours, own in zip(times["ours"], product, strict=True)
+    ]
+    print(
+        f"matrix product {2e-9 * _SIDE**3 / statistics.median(product):.0f} GFLOP/s, of which our "
+        f"step reaches {statistics.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]"
+    )
     for name, seconds in times.items():
         ratios = [theirs / ours for theirs, ours in zip(seconds, times["ours"], strict=True)]
         print(

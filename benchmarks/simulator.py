@@ -5,12 +5,13 @@
 A discrete-event simulation of a flow run. A stage takes its turn, in order, at
 
     the flow's process (Prefect's engine), the driver's cores (start of the stage's process), the
-    driver's network (inputs to the nodes, results back), a GPU, and DVC's lock (hashing its
+    driver's network (inputs to the node, results back), a GPU, and DVC's lock (hashing its
     outputs, and an entry in dvc.lock);
 
-it holds one of `jobs` places meanwhile, one per GPU. What the flow itself costs is measured first,
-on this machine, and the simulation is checked against flow runs that were not used to measure it.
-How long a stage computes on a GPU is an assumption, printed with the table: see `Gpu`.
+it holds one of `jobs` places meanwhile, one per GPU. Image tables travel to a node once, for all
+stages; the first node is the workspace's own, to which none travel. What the flow itself costs is
+measured first, on this machine, and the simulation is checked against flow runs that were not used
+to measure it. How long a stage computes on a GPU is derived from a measured rate: see `Gpu`.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -51,7 +52,7 @@ class Costs:
         start: CPU time of the process that drives a stage.
         cores: of the driver's machine.
         network: bytes per second of the driver's machine.
-        store: bytes of objects that Ray holds in the memory of the driver's machine.
+        gpus: of a node.
     """
 
     run: float
@@ -62,17 +63,51 @@ class Costs:
     start: float
     cores: int
     network: float
-    store: float
+    gpus: int = 8
 
 
 @dataclass(frozen=True)
 class Work:
-    """A stage: what it waits for, seconds on a GPU, bytes it reads and writes."""
+    """A stage: what it waits for, and seconds on a GPU.
+
+    Attributes:
+        tables: bytes of the image tables that it reads, by their names.
+        sends: bytes that go to the node with the stage, such as a network.
+        writes: bytes that come back.
+    """
 
     after: tuple[str, ...]
     seconds: float
-    reads: float = 0.0
+    tables: Mapping[str, float] = field(default_factory=dict)
+    sends: float = 0.0
     writes: float = 0.0
+
+
+class _Nodes:
+    """Which GPUs are taken, and which image tables lie where."""
+
+    def __init__(self, gpus: int, of_a_node: int) -> None:
+        count = math.ceil(gpus / of_a_node)
+        self._free = [min(of_a_node, gpus - number * of_a_node) for number in range(count)]
+        self._kept: list[set[str]] = [set() for _ in range(count)]
+        self._node_of: dict[str, int] = {}
+
+    def take(self, name: str, tables: Mapping[str, float]) -> float:
+        """Give a stage a GPU, where most of its tables are; returns bytes that have to travel."""
+
+        def missing(node: int) -> float:
+            return sum(size for table, size in tables.items() if table not in self._kept[node])
+
+        free = [node for node, gpus in enumerate(self._free) if gpus]
+        node = min(free, key=lambda node: missing(node) if node else 0.0)
+        travels = missing(node) if node else 0.0
+        self._kept[node] |= set(tables)
+        self._free[node] -= 1
+        self._node_of[name] = node
+        return travels
+
+    def leave(self, name: str) -> None:
+        self._free[self._node_of.pop(name)] += 1
 
 
 class _Servers:
@@ -96,19 +131,17 @@ class Predicted:
 
     Attributes:
         chain: seconds of the longest chain of stages, each at once after the one before.
-        in_flight: the most bytes that stages running at once had read or written, which lie in
-            the object store.
+        travelled: bytes of image tables that went to nodes.
     """
 
     seconds: float
     chain: float
-    in_flight: float
+    travelled: float
     busy: Mapping[str, float]
 
-    def limit(self, costs: Costs) -> str:
+    @property
+    def limit(self) -> str:
         """What to have more of, in words."""
-        if self.in_flight > costs.store:
-            return f"the object store ({self.in_flight / 1e9:.0f} GB at once)"
         name, share = max(self.busy.items(), key=lambda item: item[1])
         if share < _SATURATED and self.chain > _SATURATED * self.seconds:
             return "the longest chain of stages"
@@ -125,20 +158,19 @@ def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
     cores = _Servers(costs.cores)
     steps = ("task", "start", "send", "compute", "receive", "finish")
     events: list[tuple[float, int, str]] = []
-    running, recorded, now, bytes_now, most_bytes = 0, 0, 0.0, 0.0, 0.0
+    nodes = _Nodes(gpus, costs.gpus)
+    running, recorded, now, travelled = 0, 0, 0.0, 0.0
     while True:
         while running < gpus and (name := schedule.next()) is not None:
             heapq.heappush(events, (now, 0, name))
             running += 1
-            bytes_now += works[name].reads + works[name].writes
-            most_bytes = max(most_bytes, bytes_now)
         if not events:
             break
         now, step, name = heapq.heappop(events)
         work = works[name]
         if step == len(steps):
             running -= 1
-            bytes_now -= work.reads + work.writes
+            nodes.leave(name)
             schedule.done(name)
             continue
         match steps[step]:
@@ -147,7 +179,9 @@ def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
             case "start":
                 end = cores.serve(now, costs.start)
             case "send":
-                end = network.serve(now, work.reads / costs.network)
+                travels = nodes.take(name, work.tables)
+                travelled += travels
+                end = network.serve(now, (travels + work.sends) / costs.network)
             case "compute":
                 end = now + work.seconds
             case "receive":
@@ -173,7 +207,7 @@ def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
         len(works),
     )
     shares = {name: seconds / total for name, seconds in busy.items()}
-    return Predicted(total, chain, most_bytes, shares)
+    return Predicted(total, chain, travelled, shares)
 
 
 # --- the paper's comparison -----------------------------------------------------------------------
@@ -181,20 +215,27 @@ def simulate(works: Mapping[str, Work], costs: Costs, gpus: int) -> Predicted:
 
 @dataclass(frozen=True)
 class Gpu:
-    """Assumed, not measured: sustained rate of training and how much evaluation there is."""
+    """What a GPU does.
 
-    flops: float = 50e12
+    Attributes:
+        flops: sustained in training; an H100 had 132e12 with PGD-10 and ResNet-18 on batches of 128
+            images of 32 px (docs/results/cifar10_gpu.md).
+        smallest_stage: seconds, assumed.
+    """
+
+    flops: float = 132e12
     smallest_stage: float = 5.0
 
 
 @dataclass(frozen=True)
 class _Dataset:
+    """Images, how they are trained on, and multiply-adds of ResNet-18 for one image."""
+
     train: int
     test: int
     side: int
     epochs: int
     attack_steps: int
-    # Multiply-adds of ResNet-18 for one image.
     macs: float
 
     @property
@@ -202,11 +243,12 @@ class _Dataset:
         return 3 * self.side**2
 
 
-DATASETS = {
+PAPER = {
     "cifar10": _Dataset(50_000, 10_000, 32, 30, 10, 0.56e9),
     "tiny_imagenet": _Dataset(100_000, 10_000, 64, 40, 10, 0.15e9),
-    "caltech256": _Dataset(24_500, 6_100, 224, 20, 20, 1.8e9),
+    "caltech256": _Dataset(24_500, 6_100, 256, 20, 20, 1.8e9),
 }
+IMAGENET = {"imagenet": _Dataset(1_281_000, 50_000, 256, 30, 10, 1.8e9)}
 # Steps of the attack while training; None: as many as the dataset says.
 ATTACK_STEPS = {
     "standard": 0,
@@ -221,22 +263,26 @@ _MODEL = 45 * MEGABYTE
 _PREDICTION = 100
 
 
-def paper(gpu: Gpu, seeds: int) -> dict[str, Work]:
+def comparison(datasets: Mapping[str, _Dataset], gpu: Gpu, seeds: int) -> dict[str, Work]:
     """Stages of all datasets, methods and seeds; a pass backward costs two passes forward."""
     works: dict[str, Work] = {}
-    for dataset, data in DATASETS.items():
+    for dataset, data in datasets.items():
         forward = 2 * data.macs / gpu.flops
-        train_bytes, test_bytes = data.train * data.image, data.test * data.image
-        works[f"prepare {dataset}"] = Work((), gpu.smallest_stage, writes=train_bytes + test_bytes)
-        variants = []
+        train, test = (
+            {f"{dataset} {split}": float(count * data.image)}
+            for split, count in (("train", data.train), ("test", data.test))
+        )
+        (test_bytes,) = test.values()
+        works[f"prepare {dataset}"] = Work(
+            (), gpu.smallest_stage, writes=sum(train.values()) + test_bytes
+        )
+        variants, changed = [], {}
         for variant, levels in LEVELS.items():
             name = f"variants {dataset} {variant}"
             variants.append(name)
+            changed[name] = levels * test_bytes
             works[name] = Work(
-                (f"prepare {dataset}",),
-                gpu.smallest_stage,
-                reads=test_bytes,
-                writes=levels * test_bytes,
+                *((f"prepare {dataset}",), gpu.smallest_stage, test), writes=levels * test_bytes
             )
         sets = 1 + sum(LEVELS.values())
         for seed in range(seeds):
@@ -247,18 +293,19 @@ def paper(gpu: Gpu, seeds: int) -> dict[str, Work]:
                 works[f"train {model}"] = Work(
                     (f"train {dataset} {needed} {seed}" if needed else f"prepare {dataset}",),
                     max(gpu.smallest_stage, passes * forward * data.train * data.epochs),
-                    reads=train_bytes,
+                    train,
                     writes=_MODEL,
                 )
                 # Two attacks of 20 steps, and one pass over each variant.
                 works[f"evaluate {model}"] = Work(
                     (f"train {model}", *variants),
                     max(gpu.smallest_stage, (2 * 20 * 2 + sets) * forward * data.test),
-                    reads=sets * test_bytes + _MODEL,
+                    test | changed,
+                    sends=_MODEL,
                     writes=sets * data.test * _PREDICTION,
                 )
                 works[f"salience {model}"] = Work(
-                    (f"train {model}", *variants), gpu.smallest_stage, reads=_MODEL
+                    (f"train {model}", *variants), gpu.smallest_stage, sends=_MODEL
                 )
     works["report"] = Work(tuple(works), gpu.smallest_stage)
     return works
@@ -320,7 +367,6 @@ def measure(folder: Path) -> Costs:
         start=start,
         cores=os.cpu_count() or 1,
         network=math.inf,
-        store=math.inf,
     )
 
 
@@ -328,7 +374,7 @@ def check(folder: Path, costs: Costs, rounds: int) -> None:
     """Predicted against measured times of runs that were not used to measure the costs."""
     # A shell costs next to nothing where a stage of the project imports Ray.
     shell = replace(costs, start=0.0)
-    for count, seconds, jobs in ((8, 10, 8), (60, 2, 8), (100, 1, 16)):
+    for count, seconds, jobs in ((8, 10, 8), (60, 2, 8), (100, 1, 16), (40, 3, 4)):
         works = {str(i): Work((), seconds) for i in range(count)}
         predicted = simulate(works, shell, jobs).seconds
         measured = []
@@ -359,18 +405,22 @@ def main() -> None:
         costs = measure(folder)
         print(costs)
         check(folder, costs, options.rounds)
-    # A driver of the size that such a cluster has: assumed, as the rate of its GPUs.
-    gpu, costs = Gpu(), replace(costs, cores=32, network=1.25e9, store=100e9)
+    # A driver of the size that such a cluster has: assumed.
+    gpu, costs = Gpu(), replace(costs, cores=32, network=1.25e9)
     print(gpu, costs)
-    for seeds in (3, 30):
-        works = paper(gpu, seeds)
+    for title, datasets, seeds in (
+        ("the paper", PAPER, 3),
+        ("the paper", PAPER, 30),
+        ("ImageNet-1k", IMAGENET, 3),
+    ):
+        works = comparison(datasets, gpu, seeds)
         hours = sum(work.seconds for work in works.values()) / 3600
-        print(f"{seeds} seeds: {len(works)} stages, {hours:.0f} GPU hours")
+        print(f"{title}, {seeds} seeds: {len(works)} stages, {hours:.0f} GPU hours")
         for gpus in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000):
             predicted = simulate(works, costs, gpus)
             print(
                 f"| {gpus} | {predicted.seconds / 3600:.2f} h | {predicted.busy['GPUs']:.0%} "
-                f"| {predicted.limit(costs)} |"
+                f"| {predicted.travelled / 1e9:.0f} GB | {predicted.limit} |"
             )
 
 

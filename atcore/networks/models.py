@@ -13,7 +13,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from atcore.base.errors import UserError
-from atcore.networks.architecture import ModelSpec
+from atcore.networks import programs
+from atcore.networks.architecture import PROGRAM, ModelSpec
 from atcore.networks.preactivated import preact_resnet18, wide_resnet
 from atcore.networks.vgg import NARROW, features
 
@@ -157,9 +158,14 @@ def weights_to_bytes(model: nn.Module) -> bytes:
 def load(spec: ModelSpec, weights: bytes, device: torch.device | str = "cpu") -> nn.Module:
     """Rebuild a trained network on `device`, in eval mode and with frozen weights.
 
+    Args:
+        weights: content of the file that `spec.weights_file` names.
+
     Raises:
-        UserError: the bytes are no safetensors file or do not fit the architecture.
+        UserError: the bytes are no such file, or do not fit the architecture.
     """
+    if spec.architecture == PROGRAM:
+        return programs.load(weights, device)
     model = build(spec)
     try:
         model.load_state_dict(load_tensors(weights))

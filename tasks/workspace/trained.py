@@ -9,7 +9,7 @@ from pathlib import Path
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images.stored import StoredTable
-from atcore.networks.architecture import SPEC, WEIGHTS, ModelSpec
+from atcore.networks.architecture import SPEC, ModelSpec
 from tasks.workspace import paths
 
 
@@ -34,7 +34,7 @@ class Trained:
     """A trained network on its way to those who build it.
 
     Attributes:
-        weights: in safetensors format.
+        weights: content of the file that `spec.weights_file` names.
         file: where the weights lie.
     """
 
@@ -66,7 +66,7 @@ def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes)
     """Write the folder of a trained model atomically."""
     with replacing(paths.model(dataset, method, seed)) as folder:
         folder.mkdir()
-        (folder / WEIGHTS).write_bytes(weights)
+        (folder / spec.weights_file).write_bytes(weights)
         (folder / SPEC).write_text(spec.to_json())
 
 
@@ -77,14 +77,16 @@ def read(dataset: str, method: str, seed: int, images: StoredTable) -> Trained:
         UserError: a file is missing, or describes no model or one of other classes or another size
             of image; names the file.
     """
-    description, weights = (paths.model(dataset, method, seed) / name for name in (SPEC, WEIGHTS))
-    text, tensors = _bytes(description, "train"), _bytes(weights, "train")
+    folder = paths.model(dataset, method, seed)
+    description = folder / SPEC
+    text = _bytes(description, "train")
     with _named(description):
         spec = ModelSpec.from_json(text.decode(errors="replace"))
         misfit = _misfit(spec, images, dataset)
         if misfit is not None:
             raise UserError(f"a model {misfit}; run the stage train again")
-    return Trained(spec, tensors, weights)
+    weights = folder / spec.weights_file
+    return Trained(spec, _bytes(weights, "train"), weights)
 
 
 def validation_accuracy(dataset: str, method: str, seed: int) -> float:

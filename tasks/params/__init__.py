@@ -17,7 +17,7 @@ from tasks.params.attack import (
     Threat,
     TrainingThreat,
 )
-from tasks.params.dataset import Dataset
+from tasks.params.dataset import Dataset, DatasetTraining
 from tasks.params.document import Params
 from tasks.params.evaluate import Salience
 from tasks.params.method import Method, TradesLoss
@@ -31,6 +31,7 @@ __all__ = [
     "IMAGENET",
     "AutoAttacked",
     "Dataset",
+    "DatasetTraining",
     "FgsmAttack",
     "FreeAttack",
     "Method",

@@ -22,8 +22,8 @@ _THREE = Field(min_length=3, max_length=3)
 
 class Network(Section):
     architecture: Annotated[str, AfterValidator(known_or_given)] | None
-    mean: Annotated[list[Share], _THREE] | None
-    std: Annotated[list[Annotated[Number, Field(gt=0, le=1)]], _THREE] | None
+    mean: Annotated[tuple[Share, ...], _THREE] | None
+    std: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], _THREE] | None
     input_size: Annotated[Integer, Field(ge=8)] | None
     classes: File
     groups: File

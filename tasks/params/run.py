@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from tasks.params.fields import Integer, MisfitError, Section
 
-
 # Networks of one's own are not trained here, and so there is one of each, with this seed.
 GIVEN_SEED = 0
 

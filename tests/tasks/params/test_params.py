@@ -410,7 +410,7 @@ def test_the_architecture_of_a_network_of_ones_own(path: Path, name: str | None)
         ({"mean": [0.5] * 3, "std": [1, 0, 1]}, "std.1: 0 is not allowed; input should be greater"),
         (
             {"mean": [0.5], "std": [1] * 3},
-            "mean: [0.5] is not allowed; list should have at least 3",
+            "mean: [0.5] is not allowed; tuple should have at least 3",
         ),
         ({"groups": "16.json"}, "classes: null is not allowed beside groups: '16.json'"),
     ],

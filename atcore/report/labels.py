@@ -49,7 +49,7 @@ _ATTACKS = {
 }
 _UNITS = {"pgd_spatial": " px"}
 _MEASURES = {
-    "accuracy_on_correct": "accuracy on correctly classified images",
+    "accuracy_on_correct": "accuracy kept",
     "robust_accuracy": "accuracy under attack",
     "shape_bias": "shape bias",
     "salience_outline": "salience on outlines",

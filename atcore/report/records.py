@@ -109,7 +109,8 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        return list(dict.fromkeys(record.method for record in self.shown))
+        """In the order of the records, whether they are means or not."""
+        return list(dict.fromkeys(record.method for record in self.records))
 
     def variants(self, measure: str) -> list[str]:
         """Variants on which `measure` was taken, in the order of the records."""

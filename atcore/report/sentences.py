@@ -96,10 +96,8 @@ def _biases(dataset: Dataset) -> str:
     for variant in results.variants(SHAPE_BIAS):
         level = middle(results.levels(variant, SHAPE_BIAS))
         found = [results.get(n.method, variant, level, SHAPE_BIAS) for n in dataset.networks]
-        shares = ", ".join(f"{labels.full(each)} of {each.method}" for each in found if each)
-        return (
-            f"Where shape and texture disagree, the decisions that follow the shape are {shares}."
-        )
+        shares = ", ".join(f"{each.method} {labels.full(each)}" for each in found if each)
+        return f"Decisions that follow the shape where it and the texture disagree: {shares}."
     return "This run has no image on which shape and texture disagree."
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from atcore.base.errors import UserError
+from atcore.images.pixels import Channels
 from atcore.networks import programs
 from atcore.networks.architecture import PROGRAM, ModelSpec
 from atcore.networks.preactivated import preact_resnet18, wide_resnet
@@ -23,7 +24,7 @@ class _Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, mean: Channels, std: Channels) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
@@ -101,6 +102,32 @@ def _vgg(classes: int) -> nn.Module:
     )
 
 
+def bare(architecture: str, classes: int, image_size: int) -> nn.Module:
+    """A freshly initialised network that takes normalised pixels, float32 N x 3 x H x W.
+
+    Raises:
+        UserError: the architecture is unknown.
+    """
+    match architecture:
+        case "small":
+            return _small(classes)
+        case "vgg":
+            return _vgg(classes)
+        case "preact_resnet18":
+            return preact_resnet18(classes)
+        case "wide_resnet28_10":
+            return wide_resnet(classes, depth=28, width=10)
+        case "wide_resnet34_10":
+            return wide_resnet(classes, depth=34, width=10)
+        case name:
+            return _torchvision(name, classes, image_size)
+
+
+def normalising(network: nn.Module, mean: Channels, std: Channels) -> nn.Module:
+    """A network that takes pixels in [0, 1], of one that takes normalised ones."""
+    return nn.Sequential(_Normalise(mean, std), network)
+
+
 def build(spec: ModelSpec) -> nn.Module:
     """A freshly initialised network: float32 N x 3 x H x W in [0, 1] to N x classes logits.
 
@@ -109,21 +136,8 @@ def build(spec: ModelSpec) -> nn.Module:
     Raises:
         UserError: the architecture is unknown, or takes no images of this size.
     """
-    classes = len(spec.classes)
-    match spec.architecture:
-        case "small":
-            network = _small(classes)
-        case "vgg":
-            network = _vgg(classes)
-        case "preact_resnet18":
-            network = preact_resnet18(classes)
-        case "wide_resnet28_10":
-            network = wide_resnet(classes, depth=28, width=10)
-        case "wide_resnet34_10":
-            network = wide_resnet(classes, depth=34, width=10)
-        case name:
-            network = _torchvision(name, classes, spec.image_size)
-    return nn.Sequential(_Normalise(spec.mean, spec.std), network)
+    network = bare(spec.architecture, len(spec.classes), spec.image_size)
+    return normalising(network, spec.mean, spec.std)
 
 
 def require_trainable(spec: ModelSpec, last_batch: int) -> None:

@@ -4,41 +4,71 @@ import io
 
 import torch
 from torch import fx, nn
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram, export
+from torch.export.passes import move_to_device_pass
 
 from atcore.base.errors import UserError
+from atcore.networks.vetting import require_plain
 
 
 def read(data: bytes) -> ExportedProgram:
-    """The program of a file.
+    """The program of a file, on the CPU.
 
     Raises:
-        UserError: the bytes are none.
+        UserError: the bytes are none, one of another version of torch, or one that runs code when
+            it is read.
     """
+    require_plain(data)
     try:
         return torch.export.load(io.BytesIO(data))
-    except Exception as error:  # whatever its readers of JSON, archives and tensors stumble over
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"no program of torch.export that can be read ({reason})") from error
+    except Exception as error:  # whatever a version of torch stumbles over in a file of another
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"no program that torch {torch.__version__} can read ({reason}); export it again"
+        ) from error
 
 
 def module(program: ExportedProgram) -> fx.GraphModule:
-    """A program as a module in eval mode, with frozen weights."""
+    """A program as a module, with frozen weights."""
     found = program.module(check_guards=False)
     for node in found.graph.nodes:
-        # What it was recorded with may have lain otherwise in memory: a view is of one layout only.
+        # Views are of one layout in memory, here there are others than the program was recorded in.
         if node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default
-    # Copied, it has the `eval` of every module instead of one that refuses.
-    plain = fx.GraphModule(found, found.graph)
-    return plain.requires_grad_(False).eval()
+    # Anew, as what `program.module` gives refuses `eval`, which is no matter to a recorded program.
+    return fx.GraphModule(found, found.graph).requires_grad_(False).eval()
+
+
+def write(network: nn.Module, image_size: int) -> bytes:
+    """Record a network in eval mode, as a program of batches of any size.
+
+    Equal networks give equal bytes; no names of source files are in them.
+
+    Raises:
+        Exception: whatever torch cannot record of the network.
+    """
+    images = torch.zeros(2, 3, image_size, image_size)  # of one, none learns that there may be more
+    # The attention that is faster without gradients has none.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        program = export(network, (images,), dynamic_shapes=({0: Dim("batch")},))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    for node in program.graph.nodes:
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack"):
+            node.meta.pop(key, None)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue()
 
 
 def load(data: bytes, device: torch.device | str = "cpu") -> nn.Module:
     """The network of a program on `device`, in eval mode and with frozen weights.
 
     Raises:
-        UserError: the bytes are no program.
+        UserError: see `read`.
     """
-    network = module(read(data))
-    return network.to(device).to(memory_format=torch.channels_last)
+    # Also the tensors that it makes itself.
+    program = move_to_device_pass(read(data), torch.device(device))
+    return module(program).to(memory_format=torch.channels_last)

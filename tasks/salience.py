@@ -59,7 +59,7 @@ def _explain(
         model = load_folded(network.spec, network.weights, device)
     found = explain(
         model,
-        untrained_network(network.spec, seed, device),
+        untrained_network(network.spec, network.weights, seed, device),
         rows,
         [table.rows(chosen) for table in tables],
         {kind: min(max(count - start, 0), size) for kind, count in settings.measured.items()},

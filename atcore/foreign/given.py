@@ -4,6 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+# The architecture of networks that code of the user's builds, and what names of timm's begin with.
+OWN, TIMM = "own", "timm/"
+
 
 @dataclass(frozen=True)
 class Given:

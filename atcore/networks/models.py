@@ -4,6 +4,8 @@ Normalisation belongs to the model so that eps, step size and the pixel range ke
 wherever an input gradient is taken.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,25 +104,25 @@ def _vgg(classes: int) -> nn.Module:
     )
 
 
+# By name, of the number of classes.
+OURS: dict[str, Callable[[int], nn.Module]] = {
+    "small": _small,
+    "vgg": _vgg,
+    "preact_resnet18": preact_resnet18,
+    "wide_resnet28_10": partial(wide_resnet, depth=28, width=10),
+    "wide_resnet34_10": partial(wide_resnet, depth=34, width=10),
+}
+
+
 def bare(architecture: str, classes: int, image_size: int) -> nn.Module:
     """A freshly initialised network that takes normalised pixels, float32 N x 3 x H x W.
 
     Raises:
         UserError: the architecture is unknown.
     """
-    match architecture:
-        case "small":
-            return _small(classes)
-        case "vgg":
-            return _vgg(classes)
-        case "preact_resnet18":
-            return preact_resnet18(classes)
-        case "wide_resnet28_10":
-            return wide_resnet(classes, depth=28, width=10)
-        case "wide_resnet34_10":
-            return wide_resnet(classes, depth=34, width=10)
-        case name:
-            return _torchvision(name, classes, image_size)
+    if architecture in OURS:
+        return OURS[architecture](classes)
+    return _torchvision(architecture, classes, image_size)
 
 
 def normalising(network: nn.Module, mean: Channels, std: Channels) -> nn.Module:

@@ -2,22 +2,51 @@
 
 from pathlib import Path
 
+import pytest
 import torch
+from foreign_networks import CLASSES, SPEC, given, images, seeded, taken
+from safetensors.torch import save_file
+from torch import nn
 
-from atcore.foreign.given import Given
-from atcore.foreign.taking import take_in
-from atcore.networks.architecture import ModelSpec
-from atcore.networks.models import build, weights_to_bytes
+from atcore.foreign.taking import Taken
+from atcore.images.pixels import to_pixels
+from atcore.networks.folding import load_folded
+from atcore.networks.models import weights_to_bytes
+from atcore.networks.saved import Classifier
+from tasks.tools.export.networks import to_onnx, to_pt2, to_state_dict
 
-SPEC = ModelSpec("small", ("cat", "dog", "eel"), 32, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+def assert_same_answers(found: Taken, expected: nn.Module) -> None:
+    """To the bit, also of their gradients, as evaluation and attacks ask them."""
+    network = load_folded(found.spec, found.weights, "cpu")
+    answers = []
+    for each in (network, expected):
+        x = to_pixels(images()).requires_grad_()
+        logits = each(x)
+        answers.append((logits, torch.autograd.grad(logits[:, 0].sum(), x)[0]))
+    assert torch.equal(answers[0][0], answers[1][0])
+    assert torch.equal(answers[0][1], answers[1][1])
 
 
 def test_weights_of_this_project_stay_as_they_are(tmp_path: Path) -> None:
-    weights = weights_to_bytes(build(SPEC))
+    weights = weights_to_bytes(seeded())
     (tmp_path / "mine.safetensors").write_bytes(weights)
-    given = Given("mine", tmp_path, "small", SPEC.mean, SPEC.std)
-    images = torch.zeros(6, 32, 32, 3, dtype=torch.uint8)
-    taken = take_in(given, SPEC.classes, images, torch.arange(6) % 3)
-    assert taken.spec == SPEC
-    assert taken.weights == weights
-    assert taken.facts.source == "mine.safetensors"
+    found = taken(given(tmp_path))
+    assert found.spec == SPEC
+    assert found.weights == weights
+    assert found.facts.source == "mine.safetensors"
+    assert found.facts.architecture == "small (this project)"
+
+
+@pytest.mark.parametrize("kind", ["pt2", "state_dict"])
+def test_what_this_project_exports_answers_to_the_bit_as_before(tmp_path: Path, kind: str) -> None:
+    weights = weights_to_bytes(seeded())
+    export = {"pt2": to_pt2, "state_dict": to_state_dict}[kind]
+    file = tmp_path / {"pt2": "mine.pt2", "state_dict": "mine.pth"}[kind]
+    export(Classifier(SPEC, weights), file)
+    found = taken(given(tmp_path, None if kind == "pt2" else "small"))
+    assert_same_answers(found, load_folded(SPEC, weights, "cpu"))
+    if kind == "pt2":
+        assert found.weights == file.read_bytes()
+    else:
+        assert found.weights == weights

@@ -1,6 +1,7 @@
 """Weights by name, from files of others."""
 
 import io
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from atcore.base.errors import UserError
+from atcore.base.pickles import would_run
 from atcore.base.wording import some
 from atcore.foreign.files import content
 from atcore.foreign.found import Normalisation
-from atcore.foreign.unpickling import would_run
 from atcore.images.pixels import Channels
 
 _SAVE = "save the weights alone: torch.save(network.state_dict(), FILE)"
@@ -49,7 +50,8 @@ def _unpickled(file: Path, data: bytes) -> Any:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise UserError(f"{file}: a TorchScript archive, which is code; {_SAVE}")
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what it goes on to refuse
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # pickles that are refused or damaged, and what is none
         name = would_run(data)
         if name is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from atcore.base.errors import UserError
+from atcore.base.pickles import would_run
 
 _OPERATOR = re.compile(
     r"torch\.ops\.(aten|prims|higher_order|torchvision)\.\w+(\.\w+)?"
@@ -63,6 +64,9 @@ def _found(archive: zipfile.ZipFile) -> Iterator[str]:
         elif name.endswith(".json") and "/extra/" not in name:
             yield from _strange(json.loads(archive.read(name)))
         elif name.endswith(".pt") and (content := archive.read(name)):
+            ran = would_run(content)
+            if ran is not None:
+                yield f"a pickle that runs {ran}"
             torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
@@ -80,4 +84,4 @@ def require_plain(data: bytes) -> None:
         raise UserError(f"no program of torch.export ({reason})") from error
     if found is not None:
         found = " ".join(found.split())[:100]
-        raise UserError(f"holds {found}, which no network needs and which may run code")
+        raise UserError(f"holds {found}; not read, as no network needs that and it may run code")

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from foreign_networks import CLASSES, SPEC, given, images, seeded, taken
-from safetensors.torch import save_file
+from foreign_networks import SPEC, given, images, seeded, taken
 from torch import nn
 
 from atcore.foreign.taking import Taken
@@ -13,7 +12,7 @@ from atcore.images.pixels import to_pixels
 from atcore.networks.folding import load_folded
 from atcore.networks.models import weights_to_bytes
 from atcore.networks.saved import Classifier
-from tasks.tools.export.networks import to_onnx, to_pt2, to_state_dict
+from tasks.tools.export.networks import to_pt2, to_state_dict
 
 
 def assert_same_answers(found: Taken, expected: nn.Module) -> None:

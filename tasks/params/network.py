@@ -37,12 +37,3 @@ class Network(Section):
                     "both where the network normalises its input itself"
                 )
         return self
-
-    @model_validator(mode="after")
-    def _groups_are_of_classes(self) -> Self:
-        if self.groups is not None and self.classes is None:
-            raise MisfitError(
-                f"classes: null is not allowed beside groups: {self.groups!r}, which names outputs "
-                "by them; give the file with the names of the network's outputs"
-            )
-        return self

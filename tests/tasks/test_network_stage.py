@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -99,6 +100,27 @@ def test_taken_in_again_it_is_the_same_to_the_byte() -> None:
         network.main("shapes", "my_network")
         seen.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert seen[0] == seen[1]
+
+
+CODE = """
+from torch import nn
+
+def network(classes):
+    last = nn.Linear(8 * 14 * 14, classes)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), last)
+"""
+
+
+def test_code_of_ones_own_is_needed_by_this_stage_alone() -> None:
+    FILE.with_suffix(".py").write_text(CODE)
+    module = my_network()
+    torch.save({"model": module.state_dict()}, FILE.with_suffix(".pth"))
+    entry(architecture="own", mean=[0.5] * 3, std=[0.25] * 3)
+    network.main("shapes", "my_network")
+    shutil.rmtree(FILE.parent)
+    taken = atcore.load(paths.model("shapes", "my_network", 0))
+    x: Tensor = to_pixels(torch.randint(256, (5, SIDE, SIDE, 3), dtype=torch.uint8))
+    torch.testing.assert_close(taken(x), module((x - 0.5) / 0.25))
 
 
 def refused(**keys: Any) -> str:

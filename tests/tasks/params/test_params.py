@@ -412,7 +412,6 @@ def test_the_architecture_of_a_network_of_ones_own(path: Path, name: str | None)
             {"mean": [0.5], "std": [1] * 3},
             "mean: [0.5] is not allowed; tuple should have at least 3",
         ),
-        ({"groups": "16.json"}, "classes: null is not allowed beside groups: '16.json'"),
     ],
 )
 def test_what_is_said_of_a_network_of_ones_own_fits_together(

@@ -81,6 +81,9 @@ def test_the_lines_of_the_docs_export_a_program_that_is_taken_in(
     assert taken.classes == CLASSES
     torch.testing.assert_close(taken(x), whole(x))
     facts = json.loads(paths.training("shapes", "my_network", 0).read_text())
+    docs = (PROJECT / "docs/artifacts.md").read_text().partition("/0.json` says what it is:")[2]
+    named = re.findall(r"^\| `(\w+)` \|", docs.partition("\n## ")[0], re.MULTILINE)
+    assert named == list(facts)
     parameters = sum(p.numel() for p in whole.parameters())
     assert (facts["source"], facts["parameters"]) == ("my_network.pt2", parameters)
     # It has learned nothing, of which the stage says something.

@@ -2,22 +2,14 @@
 
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from atcore.base.errors import UserError
-from atcore.foreign.architectures import Candidate, candidates
+from atcore.foreign.architectures import candidates
 from atcore.foreign.fitting import Misfit, closest, load_into, misfit, other_size
 from atcore.foreign.found import Found
 from atcore.foreign.given import Given
 from atcore.foreign.outputs import outputs, wrong_count
 from atcore.foreign.weights import Weights, read
 from atcore.foreign.wrappings import unwrapped
-
-
-def _built(candidate: Candidate, outputs: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        return candidate.build(outputs)
 
 
 def read_weights(given: Given, file: Path, image_size: int, classes: tuple[str, ...]) -> Found:
@@ -36,7 +28,7 @@ def read_weights(given: Given, file: Path, image_size: int, classes: tuple[str, 
     expected = len(outputs(given, weights.classes, classes).names)
     near: tuple[Misfit, Weights] | None = None
     for candidate in candidates(given, size):
-        network = _built(candidate, expected)
+        network = candidate.build(expected)
         for taken in unwrapped(weights):
             differs = misfit(network, taken.tensors, expected)
             if differs is None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from atcore.base.errors import UserError
@@ -57,6 +58,7 @@ def _normalisation(given: Given, found: Found) -> Normalisation | None:
     return found.normalisation
 
 
+@torch.random.fork_rng(devices=[])
 def take_in(given: Given, classes: tuple[str, ...], images: Tensor, labels: Tensor) -> Taken:
     """Read, check and convert a network of the user's.
 

@@ -14,7 +14,7 @@ CLASSES = ("cat", "dog", "eel")
 SPEC = ModelSpec("small", CLASSES, 32, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
 
-def images(count: int = 12, size: int = 32) -> Tensor:
+def images(count: int = 6, size: int = 32) -> Tensor:
     """uint8 N x S x S x 3."""
     generator = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (count, size, size, 3), generator=generator, dtype=torch.uint8)

@@ -2,7 +2,7 @@
 
 Networks keep one colour and one marker in all figures. Colours differ in lightness as well as in
 hue, so that they can be told apart by colour-blind readers and in print; warm colours are networks
-trained on clean images, cold ones adversarially trained networks, grey ones were trained elsewhere.
+trained on clean images, cold ones adversarially trained networks, dull ones were trained elsewhere.
 """
 
 import io
@@ -34,7 +34,7 @@ _SIZE = (5.8, 4.3)  # inches
 _PANELS = 5  # beside one another
 _WARM = ("#c8371b", "#d98200", "#7d2248", "#8a6d1d")
 _COLD = ("#56a5dc", "#0b5fa5", "#0a8f7f", "#3b2a86", "#b04fa0", "#1c6b35", "#7d8b99")
-_GREY = ("#2b3137", "#7c8790", "#525c65", "#a3acb4")
+_DULL = ("#22272b", "#8b96a0", "#5f6f16", "#b09bbd")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
 Curves = Sequence[Sequence[float | None]]
 _MEASURES = {
@@ -75,11 +75,11 @@ class Look:
 
 def looks(networks: Sequence[Network]) -> dict[str, Look]:
     """One look per method, the same in every figure."""
-    palettes = {_WARM: 0, _COLD: 0, _GREY: 0}
+    palettes = {_WARM: 0, _COLD: 0, _DULL: 0}
     found: dict[str, Look] = {}
     for position, network in enumerate(networks):
         trained = _COLD if network.adversarial else _WARM
-        palette = trained if network.facts is None else _GREY
+        palette = trained if network.facts is None else _DULL
         colour = palette[palettes[palette] % len(palette)]
         palettes[palette] += 1
         found[network.method] = Look(colour, _MARKERS[position % len(_MARKERS)])

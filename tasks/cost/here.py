@@ -72,7 +72,7 @@ def main() -> None:
         print("every selected network is there: what has not changed is not computed again")
         return
     took = _estimate(settings)
-    print(f"{missing} networks to train or take in; {took}; what has been computed before is kept")
+    print(f"networks to train or take in: {missing}; {took}; what has been computed before is kept")
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     ended = ahead(tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = re.fullmatch(
-        r"(\d+) networks to train or take in; (\d+) stages, one after the other: about (\d+) "
+        r"networks to train or take in: (\d+); (\d+) stages, one after the other: about (\d+) "
         r"min on this machine \(\d+ CPUs\); what has been computed before is kept\n",
         ended.stdout,
     )
@@ -293,7 +293,7 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     file.write_text(yaml.safe_dump(document))
     for method in run["methods"] + run["controls"]:
         (tmp_path / paths.model("my_folder", method, 0)).mkdir(parents=True)
-    assert ahead(tmp_path).stdout.startswith("1 networks to train or take in; how long")
+    assert ahead(tmp_path).stdout.startswith("networks to train or take in: 1; how long")
     (tmp_path / paths.model("my_folder", "my_network", 0)).mkdir(parents=True)
     assert "every selected network is there" in ahead(tmp_path).stdout
 

@@ -47,11 +47,8 @@ def _require_images(program: ExportedProgram, given: Given, file: Path, size: in
     if any(isinstance(side, int) and side != size for side in sides):
         key = f"network.{given.name}.input_size"
         theirs = " x ".join(map(str, sides))
-        hint = (
-            f"{key}: {sides[0]} has them resized"
-            if sides[0] == sides[1]
-            else "export it for squares"
-        )
+        square = f"input_size: {sides[0]} has them resized inside it"
+        hint = square if sides[0] == sides[1] else "export it for squares"
         raise UserError(f"{key}: {file.name} takes images of {theirs} px, not of {size}; {hint}")
 
 

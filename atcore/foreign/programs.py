@@ -25,7 +25,10 @@ def _classes(data: bytes) -> tuple[str, ...] | None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for name in archive.namelist():
             if name.endswith("/extra/spec.json"):
-                return tuple(json.loads(archive.read(name))["classes"])
+                try:
+                    return tuple(map(str, json.loads(archive.read(name))["classes"]))
+                except (ValueError, KeyError, TypeError):  # a file of the same name of others
+                    return None
     return None
 
 

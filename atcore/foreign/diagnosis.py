@@ -102,7 +102,7 @@ def remark(
 
     Tried are other normalisations, channels in the order blue, green, red, and another order of the
     classes, which is found on one half of the images and counted on the other. A mend has an
-    interval above that of the network as it is.
+    interval above that of the network as it is and above chance, which is the most frequent class.
 
     Args:
         network: float32 N x 3 x H x W in [0, 1] to N x classes logits, as it was taken in.
@@ -119,7 +119,8 @@ def remark(
         f"It answers {accuracy.value:.1%} of {accuracy.n} clean validation images correctly "
         f"({low:.1%} to {high:.1%})"
     )
-    if low > float(np.bincount(truth).max()) / len(truth):
+    chance = float(np.bincount(truth).max()) / len(truth)
+    if low > chance:
         return f"{found}."
     mends: list[_Mend] = []
     for changes, x in _inputs(pixels, normalisation):
@@ -130,7 +131,7 @@ def remark(
             listed = ", ".join(names[i] for i in np.argsort(order))
             said = f"classes: a file with the lines {listed}"
             mends.append(_Mend(ordered, (*changes, said)))
-    better = [mend for mend in mends if mend.accuracy.interval[0] > high]
+    better = [mend for mend in mends if mend.accuracy.interval[0] > max(high, chance)]
     if not better:
         return (
             f"{found}, which is chance. No usual cause explains it: normalisation missing or "

@@ -25,7 +25,10 @@ def _classes(data: bytes) -> tuple[str, ...] | None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for name in archive.namelist():
             if name.endswith("/extra/spec.json"):
-                return tuple(json.loads(archive.read(name))["classes"])
+                try:
+                    return tuple(map(str, json.loads(archive.read(name))["classes"]))
+                except (ValueError, KeyError, TypeError):  # a file of the same name of others
+                    return None
     return None
 
 
@@ -47,11 +50,8 @@ def _require_images(program: ExportedProgram, given: Given, file: Path, size: in
     if any(isinstance(side, int) and side != size for side in sides):
         key = f"network.{given.name}.input_size"
         theirs = " x ".join(map(str, sides))
-        hint = (
-            f"{key}: {sides[0]} has them resized"
-            if sides[0] == sides[1]
-            else "export it for squares"
-        )
+        square = f"input_size: {sides[0]} has them resized inside it"
+        hint = square if sides[0] == sides[1] else "export it for squares"
         raise UserError(f"{key}: {file.name} takes images of {theirs} px, not of {size}; {hint}")
 
 

@@ -66,7 +66,7 @@ def channels(value: Any) -> Channels | None:
     Those of a tensor are written as short as float32 allows: 0.2, not 0.20000000298.
     """
     values = value
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.numel() == 3:
         values = [float(str(each)) for each in value.float().flatten().numpy()]
     if isinstance(values, list | tuple) and len(values) == 3:
         return (float(values[0]), float(values[1]), float(values[2]))

@@ -12,7 +12,7 @@ from atcore.networks.vetting import require_plain
 
 
 def read(data: bytes) -> ExportedProgram:
-    """The program of a file, on the CPU.
+    """The program of a file, on the CPU wherever it was recorded.
 
     Raises:
         UserError: the bytes are none, one of another version of torch, or one that runs code when
@@ -20,11 +20,12 @@ def read(data: bytes) -> ExportedProgram:
     """
     require_plain(data)
     try:
-        return torch.export.load(io.BytesIO(data))
+        return move_to_device_pass(torch.export.load(io.BytesIO(data)), "cpu")
     except Exception as error:  # whatever a version of torch stumbles over in a file of another
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"no program that torch {torch.__version__} can read ({reason}); export it again"
+            f"no program that torch {torch.__version__} can read here ({reason}); export it again "
+            "with this version, from a network on the CPU"
         ) from error
 
 

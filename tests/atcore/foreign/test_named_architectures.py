@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,25 @@ def test_code_that_builds_none_is_refused_by_its_file(
     assert "\n" not in str(caught.value)
 
 
+def test_code_that_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
+    deciding = """
+from torch import nn
+
+class Deciding(nn.Linear):
+    def forward(self, x):
+        x = super().forward(x.mean((2, 3)))
+        return x if x.sum() > 0 else -x
+
+def network(classes):
+    return Deciding(3, classes)
+"""
+    torch.save(nn.Linear(3, 3).state_dict(), tmp_path / "mine.pth")
+    (tmp_path / "mine.py").write_text(deciding)
+    with pytest.raises(UserError, match=r"mine\.pth: torch\.export cannot record it") as caught:
+        taken(given(tmp_path, "own", mean=MEAN, std=STD))
+    assert "\n" not in str(caught.value)
+
+
 # --- what does not fit ----------------------------------------------------------------------------
 
 
@@ -279,6 +299,14 @@ def test_weights_for_another_size_are_refused_with_the_size_they_take(tmp_path: 
     assert "Images are resized to 64 px inside it." in found.facts.remarks
     assert found.spec.classes == CLASSES
     assert found.spec.image_size == 32
+
+
+def test_a_network_for_larger_images_is_refused_with_the_key_that_resizes(tmp_path: Path) -> None:
+    torch.save(random(lambda: bare("squeezenet1_1", 3, 64)).state_dict(), tmp_path / "mine.pth")
+    described = given(tmp_path, "squeezenet1_1", mean=MEAN, std=STD)
+    with pytest.raises(UserError, match=r"mine\.pth: takes no images of 16 px .* input_size"):
+        taken(described, size=16)
+    assert taken(replace(described, input_size=64), size=16).spec.image_size == 16
 
 
 def test_the_random_numbers_of_others_are_left_alone(tmp_path: Path) -> None:

@@ -228,6 +228,8 @@ def test_weights_of_other_precision_are_computed_with_in_float32_and_that_is_sai
     assert f"Its weights are {kind}; they are computed with in float32." in found.facts.remarks
 
 
+@pytest.mark.filterwarnings("ignore:.*quantize.*:UserWarning")
+@pytest.mark.filterwarnings("ignore:TypedStorage:UserWarning")
 def test_quantised_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.pth"
     torch.save({"weight": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, file)

@@ -38,7 +38,7 @@ def _selection(name: str) -> dict[str, list[str]]:
     if name not in known:
         raise ValueError(f"DATASET: {name!r} is unknown; allowed: {', '.join(known)}")
     # What it does not name is not selected, whatever `run` has.
-    return {"transferred": [], "stylizers": [], **known[name]}
+    return {"networks": [], "transferred": [], "stylizers": [], **known[name]}
 
 
 def _row(kind: str, stages: list[Mapping[str, Any]], found: Mapping[str, Any]) -> dict[str, str]:

@@ -91,10 +91,10 @@ def _jobs(
 
 def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
-    settings.require(dataset=dataset, method=method)
+    settings.require(dataset=dataset, model=method)
     seed = params.seed(number)
     test = StoredTable(paths.split(dataset, "test"))
-    network = trained.read(dataset, method, seed, test)
+    network = trained.read(dataset, method, seed, test, settings.run.writer(method))
     require_attackable(settings, dataset)
     entries = settings.evaluate.auto_attack
     auto_attacked = [np.sort(test.evenly(entry.images)) for entry in entries]

@@ -7,6 +7,7 @@ shows: `metrics/<dataset>/<method>.json` and `figures/<dataset>/*.png`.
 
 import json
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 from atcore.base.errors import UserError
@@ -21,6 +22,7 @@ from atcore.report.inputs import (
     Dataset,
     Network,
     read_curve,
+    read_facts,
     read_json,
     read_maps,
     read_training,
@@ -49,22 +51,22 @@ def _existing(path: Path, writer: str) -> Path:
     return path
 
 
-def _suffix(settings: Params, method: str) -> str:
-    """Of the names of the stages that a method goes through."""
-    return "_control" if method in settings.run.controls else ""
-
-
 def _network(settings: Params, dataset: str, method: str) -> Network:
-    chosen, seeds = settings.method[method], settings.run.seeds
-    suffix = _suffix(settings, method)
-    trainings = [_existing(paths.training(dataset, method, s), f"train{suffix}") for s in seeds]
-    curves = [_existing(paths.curve(dataset, method, s), f"train{suffix}") for s in seeds]
-    maps = _existing(paths.salience_maps(dataset, method, seeds[0]), f"salience{suffix}")
+    run = settings.run
+    seeds, writer = run.seeds_of(method), run.writer(method)
+    origins = [_existing(paths.training(dataset, method, s), writer) for s in seeds]
+    maps = paths.salience_maps(dataset, method, seeds[0])
+    maps = _existing(maps, f"salience{run.suffix(method)}")
+    if method in run.networks:
+        facts = read_facts(origins[0])
+        return Network(method, False, None, (), (), read_maps(maps), facts)
+    chosen = settings.method[method]
+    curves = [_existing(paths.curve(dataset, method, s), writer) for s in seeds]
     return Network(
         method=method,
         adversarial=chosen.attack is not None,
         stop_at=chosen.stop_at,
-        trainings=tuple(map(read_training, trainings)),
+        trainings=tuple(map(read_training, origins)),
         curves=tuple(map(read_curve, curves)),
         maps=read_maps(maps),
     )
@@ -72,15 +74,15 @@ def _network(settings: Params, dataset: str, method: str) -> Network:
 
 def _answers(settings: Params, dataset: str, method: str) -> list[list[Predictions]]:
     """One table for each seed."""
-    writer = f"evaluate{_suffix(settings, method)}"
-    files = [paths.predictions(dataset, method, seed) for seed in settings.run.seeds]
+    writer = f"evaluate{settings.run.suffix(method)}"
+    files = [paths.predictions(dataset, method, s) for s in settings.run.seeds_of(method)]
     return [predictions.read(_existing(file, writer))[0] for file in files]
 
 
 def _salience(settings: Params, dataset: str, method: str) -> list[list[Measured]]:
     """One table for each seed."""
-    writer = f"salience{_suffix(settings, method)}"
-    files = [paths.salience_measures(dataset, method, seed) for seed in settings.run.seeds]
+    writer = f"salience{settings.run.suffix(method)}"
+    files = [paths.salience_measures(dataset, method, s) for s in settings.run.seeds_of(method)]
     return [read_measures(_existing(file, writer)) for file in files]
 
 
@@ -101,33 +103,35 @@ def _kinds(settings: Params, dataset: str, records: Iterable[Record]) -> dict[st
 
 
 def _dataset(settings: Params, name: str) -> Dataset:
-    info = read_json(_existing(paths.dataset_info(name), "prepare"))
-    answers = {method: _answers(settings, name, method) for method in settings.run.models}
+    info, run = read_json(_existing(paths.dataset_info(name), "prepare")), settings.run
+    answers = {method: _answers(settings, name, method) for method in run.models}
     records = [
         record
         for method, tables in answers.items()
-        for seed, parts in zip(settings.run.seeds, tables, strict=True)
+        for seed, parts in zip(run.seeds_of(method), tables, strict=True)
         for record in summarise(name, method, seed, parts, len(info["classes"]))
     ]
-    salience = {method: _salience(settings, name, method) for method in settings.run.models}
+    salience = {method: _salience(settings, name, method) for method in run.models}
     records += [
         record
         for method, tables in salience.items()
-        for seed, parts in zip(settings.run.seeds, tables, strict=True)
+        for seed, parts in zip(run.seeds_of(method), tables, strict=True)
         for record in summarise_salience(name, method, seed, parts)
     ]
-    for index, seed in enumerate(settings.run.seeds):
-        of_seed = {method: tables[index] for method, tables in answers.items()}
-        records += consistencies(name, seed, of_seed)
+    for one, other in combinations(answers, 2):
+        for index, seed in enumerate(run.seeds_of(one)):
+            # What was trained elsewhere comes last, and is the same beside every seed.
+            of_pair = {each: answers[each][index % len(answers[each])] for each in (one, other)}
+            records += consistencies(name, seed, of_pair)
     records += means(records)
     return Dataset(
         name=name,
         classes=tuple(info["classes"]),
-        seeds=tuple(settings.run.seeds),
+        seeds=tuple(run.seeds),
         counts=info["counts"],
         unreadable=tuple(info["unreadable"]),
         kinds=_kinds(settings, name, records),
-        networks=tuple(_network(settings, name, method) for method in settings.run.models),
+        networks=tuple(_network(settings, name, method) for method in run.models),
         results=Results(tuple(records)),
         answers=answers,
         salience=salience,

@@ -59,7 +59,7 @@ def _explain(
         model = load_folded(network.spec, network.weights, device)
     found = explain(
         model,
-        untrained_network(network.spec, seed, device),
+        untrained_network(network.spec, network.weights, seed, device),
         rows,
         [table.rows(chosen) for table in tables],
         {kind: min(max(count - start, 0), size) for kind, count in settings.measured.items()},
@@ -100,10 +100,10 @@ def _shown(
 
 def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
-    settings.require(dataset=dataset, method=method)
+    settings.require(dataset=dataset, model=method)
     seed = params.seed(number)
     test = StoredTable(paths.split(dataset, "test"))
-    network = trained.read(dataset, method, seed, test)
+    network = trained.read(dataset, method, seed, test, settings.run.writer(method))
     chosen = test.evenly(max(settings.salience.measured.values()))
     rows = _rows(settings)
     tables = [test, *(table for _, _, table in varied(settings, dataset))]

@@ -36,12 +36,11 @@ def _selected(settings: Params) -> Iterator[Path]:
         for variant in run.all_variants:
             yield paths.variant(dataset, variant)
             yield paths.quality(dataset, variant)
-        for method in run.models:
-            for seed in run.seeds:
-                yield paths.curve(dataset, method, seed)
-                yield paths.training(dataset, method, seed)
-                yield paths.predictions(dataset, method, seed)
-                yield paths.salience(dataset, method, seed)
+        for method, seed in run.each:
+            yield paths.curve(dataset, method, seed)
+            yield paths.training(dataset, method, seed)
+            yield paths.predictions(dataset, method, seed)
+            yield paths.salience(dataset, method, seed)
 
 
 def _recorded() -> dict[Path, dict[str, Any]]:

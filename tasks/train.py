@@ -225,6 +225,22 @@ def _explain_end(progress: Progress, keep: str | None, target: float | None) -> 
         print(f"never reached validation accuracy {target:.3f}; ended at {reached:.3f}")
 
 
+def _origin(
+    method: params.Method, training: params.DatasetTraining, progress: Progress
+) -> dict[str, str]:
+    """The rows of the model card."""
+    kept = progress.kept
+    accuracy, robust = kept.validation_accuracy, kept.validation_robust_accuracy
+    settings = {**training.model_dump(exclude_none=True), **method.model_dump(exclude_none=True)}
+    return {
+        "trained on": "clean images" if method.attack is None else "adversarial images",
+        "settings": f"`{json.dumps(settings)}`",
+        "epochs": f"{kept.number}, in {kept.precision}",
+        "validation accuracy": f"{100 * accuracy:.1f}%",
+        **({} if robust is None else {"under its own attack": f"{100 * robust:.1f}%"}),
+    }
+
+
 def main(dataset: str, method: str, number: str) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
@@ -283,7 +299,8 @@ def main(dataset: str, method: str, number: str) -> None:
     }
     write_text(paths.curve(dataset, method, seed), _curve(progress.history))
     write_text(paths.training(dataset, method, seed), json.dumps(summary, indent=2) + "\n")
-    trained.write(dataset, method, seed, model, weights)
+    origin = _origin(chosen, data.training, progress)
+    trained.write(dataset, method, seed, model, weights, origin)
     forget()
 
 

@@ -12,9 +12,14 @@ from atcore.statistics.outcomes import Outcomes
 from atcore.statistics.proportions import Proportion, share
 
 
+def right(part: Predictions) -> Outcomes:
+    """Right answers to all images."""
+    return Outcomes(part.ids, part.correct)
+
+
 def accuracy(part: Predictions) -> Proportion | None:
     """Images whose most probable class is the label, among all."""
-    return share(part.correct)
+    return share(right(part).hits)
 
 
 def top3_accuracy(part: Predictions) -> Proportion | None:

@@ -8,27 +8,60 @@ traffic, which is what the attack's forward and backward passes are bound by.
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import load
 
+_CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
+_NORMALISATION = torch.ops.aten.batch_norm.default
+
 
 def _traced(model: nn.Module) -> fx.GraphModule | None:
     """The graph of a network, or None where what it does depends on its input's values or shape."""
+    if isinstance(model, fx.GraphModule):  # as programs are
+        return model
     try:
         return fx.symbolic_trace(model)
     except Exception:  # whatever its code does with what stands for the images
         return None
 
 
-def _foldable(graph: fx.Graph, live: dict[str, nn.Module]) -> Iterator[tuple[fx.Node, fx.Node]]:
-    """Convolutions that feed a batch normalisation and nothing else, each with it."""
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
-    for bn in list(graph.nodes):
+@dataclass(frozen=True)
+class _Fold:
+    """A convolution and the batch normalisation after it, and the convolution that is both.
+
+    Attributes:
+        weight, bias: of the convolution.
+        scale, shift, mean, variance, eps: of the normalisation.
+        folded_weight, folded_bias: of the twin's convolution.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    scale: Tensor
+    shift: Tensor
+    mean: Tensor
+    variance: Tensor
+    eps: float
+    folded_weight: Tensor
+    folded_bias: Tensor
+
+    def refresh(self) -> None:
+        scale = self.scale * torch.rsqrt(self.variance + self.eps)
+        shift = -self.mean if self.bias is None else self.bias - self.mean
+        self.folded_weight.copy_(self.weight * scale.view(-1, 1, 1, 1))
+        self.folded_bias.copy_(self.shift + scale * shift)
+
+
+def _fold_modules(twin: fx.GraphModule, live: dict[str, nn.Module]) -> Iterator[_Fold]:
+    """Fold what the graph calls as modules, those that feed a normalisation and nothing else."""
+    calls = Counter(node.target for node in twin.graph.nodes if node.op == "call_module")
+    for bn in list(twin.graph.nodes):
         conv = bn.args[0] if bn.op == "call_module" and bn.args else None
         if not isinstance(conv, fx.Node) or conv.op != "call_module":
             continue
@@ -37,10 +70,62 @@ def _foldable(graph: fx.Graph, live: dict[str, nn.Module]) -> Iterator[tuple[fx.
             isinstance(normalisation, nn.BatchNorm2d)
             and isinstance(convolution, nn.Conv2d)
             and normalisation.affine
-            and normalisation.track_running_stats
+            and normalisation.running_mean is not None
+            and normalisation.running_var is not None
             and len(conv.users) == calls[conv.target] == calls[bn.target] == 1
         ):
-            yield conv, bn
+            folded = twin.get_submodule(str(conv.target))
+            assert isinstance(folded, nn.Conv2d)
+            folded.bias = nn.Parameter(torch.zeros_like(normalisation.bias))
+            bn.replace_all_uses_with(conv)
+            twin.graph.erase_node(bn)
+            yield _Fold(
+                convolution.weight,
+                convolution.bias,
+                normalisation.weight,
+                normalisation.bias,
+                normalisation.running_mean,
+                normalisation.running_var,
+                normalisation.eps,
+                folded.weight,
+                folded.bias,
+            )
+
+
+def _fold_functions(twin: fx.GraphModule, tensors: dict[str, Tensor]) -> Iterator[_Fold]:
+    """Fold what the graph calls as functions of its tensors: that of a program."""
+    for bn in list(twin.graph.nodes):
+        conv = bn.args[0] if bn.target is _NORMALISATION else None
+        if not isinstance(conv, fx.Node) or conv.target not in _CONVOLUTIONS:
+            continue
+        x, weight, bias, *rest = conv.args if len(conv.args) > 2 else (*conv.args, None)
+        _, scale, shift, mean, variance, training, _, eps, _ = bn.args
+        held = [
+            tensors.get(str(node.target)) if isinstance(node, fx.Node) else None
+            for node in (weight, bias, scale, shift, mean, variance)
+        ]
+        kernel, offset, *others = held
+        statistics = [each for each in others if each is not None]
+        if (
+            training
+            or len(conv.users) > 1
+            or kernel is None
+            or (offset is None) != (bias is None)
+            or len(statistics) < len(others)
+        ):
+            continue
+        new = nn.Parameter(torch.empty_like(kernel)), nn.Parameter(torch.zeros_like(statistics[0]))
+        with twin.graph.inserting_before(conv):
+            nodes = []
+            for part, parameter in zip(("weight", "bias"), new, strict=True):
+                name = f"{conv.name}_folded_{part}"
+                twin.register_parameter(name, parameter)
+                nodes.append(twin.graph.get_attr(name))
+        conv.args = (x, *nodes, *rest)
+        bn.replace_all_uses_with(conv)
+        twin.graph.erase_node(bn)
+        a, b, m, v = statistics
+        yield _Fold(kernel, offset, a, b, m, v, eps, *new)
 
 
 class FoldedTwin:
@@ -53,30 +138,30 @@ class FoldedTwin:
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
-        """Fold `model`; the twin's convolutions and linear layers are kept in `dtype`."""
+        """Fold `model`; the twin's convolutions and linear layers are kept in `dtype`.
+
+        Those that a program calls as functions are kept as they are.
+        """
         copied = copy.deepcopy(model).eval()
         twin = _traced(copied)
         live = dict(model.named_modules())
-        self._folded: list[tuple[nn.Conv2d, nn.BatchNorm2d, nn.Conv2d]] = []
+        sources: dict[str, Tensor] = {
+            **dict(model.named_parameters()),
+            **dict(model.named_buffers()),
+        }
+        self._folds: list[_Fold] = []
         if twin is not None:
-            for conv, bn in _foldable(twin.graph, live):
-                source, normalisation = live[str(conv.target)], live[str(bn.target)]
-                folded = twin.get_submodule(str(conv.target))
-                assert isinstance(source, nn.Conv2d)
-                assert isinstance(normalisation, nn.BatchNorm2d)
-                assert isinstance(folded, nn.Conv2d)
-                folded.bias = nn.Parameter(torch.zeros_like(normalisation.bias))
-                self._folded.append((source, normalisation, folded))
-                bn.replace_all_uses_with(conv)
-                twin.graph.erase_node(bn)
-            for node in twin.graph.nodes:
-                if node.op == "call_module" and type(live[node.target]) in (nn.Conv2d, nn.Linear):
+            self._folds += _fold_modules(twin, live)
+            self._folds += _fold_functions(twin, sources)
+            for node in list(twin.graph.nodes):
+                if node.op == "get_attr" and not node.users:
+                    twin.graph.erase_node(node)
+                elif node.op == "call_module" and type(live[node.target]) in (nn.Conv2d, nn.Linear):
                     twin.get_submodule(node.target).to(dtype)
             twin.delete_all_unused_submodules()
             twin.recompile()
         self.module: nn.Module = (copied if twin is None else twin).requires_grad_(False)
-        computed = {id(p) for *_, folded in self._folded for p in folded.parameters()}
-        sources = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        computed = {id(p) for fold in self._folds for p in (fold.folded_weight, fold.folded_bias)}
         self._copied = [
             (sources[name], target)
             for name, target in (*self.module.named_parameters(), *self.module.named_buffers())
@@ -87,14 +172,8 @@ class FoldedTwin:
     @torch.no_grad()
     def refresh(self) -> None:
         """Take over the present weights and running statistics of the model."""
-        for conv, bn, twin in self._folded:
-            assert bn.running_mean is not None
-            assert bn.running_var is not None
-            scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-            shift = -bn.running_mean if conv.bias is None else conv.bias - bn.running_mean
-            twin.weight.copy_(conv.weight * scale.view(-1, 1, 1, 1))
-            assert twin.bias is not None
-            twin.bias.copy_(bn.bias + scale * shift)
+        for fold in self._folds:
+            fold.refresh()
         for source, target in self._copied:
             target.copy_(source)
 

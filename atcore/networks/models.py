@@ -4,6 +4,8 @@ Normalisation belongs to the model so that eps, step size and the pixel range ke
 wherever an input gradient is taken.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +15,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from atcore.base.errors import UserError
-from atcore.networks.architecture import ModelSpec
+from atcore.images.pixels import Channels
+from atcore.networks import programs
+from atcore.networks.architecture import PROGRAM, ModelSpec
 from atcore.networks.preactivated import preact_resnet18, wide_resnet
 from atcore.networks.vgg import NARROW, features
 
@@ -22,7 +26,7 @@ class _Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, mean: Channels, std: Channels) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
@@ -100,6 +104,32 @@ def _vgg(classes: int) -> nn.Module:
     )
 
 
+# By name, of the number of classes.
+OURS: dict[str, Callable[[int], nn.Module]] = {
+    "small": _small,
+    "vgg": _vgg,
+    "preact_resnet18": preact_resnet18,
+    "wide_resnet28_10": partial(wide_resnet, depth=28, width=10),
+    "wide_resnet34_10": partial(wide_resnet, depth=34, width=10),
+}
+
+
+def bare(architecture: str, classes: int, image_size: int) -> nn.Module:
+    """A freshly initialised network that takes normalised pixels, float32 N x 3 x H x W.
+
+    Raises:
+        UserError: the architecture is unknown.
+    """
+    if architecture in OURS:
+        return OURS[architecture](classes)
+    return _torchvision(architecture, classes, image_size)
+
+
+def normalising(network: nn.Module, mean: Channels, std: Channels) -> nn.Module:
+    """A network that takes pixels in [0, 1], of one that takes normalised ones."""
+    return nn.Sequential(_Normalise(mean, std), network)
+
+
 def build(spec: ModelSpec) -> nn.Module:
     """A freshly initialised network: float32 N x 3 x H x W in [0, 1] to N x classes logits.
 
@@ -108,21 +138,8 @@ def build(spec: ModelSpec) -> nn.Module:
     Raises:
         UserError: the architecture is unknown, or takes no images of this size.
     """
-    classes = len(spec.classes)
-    match spec.architecture:
-        case "small":
-            network = _small(classes)
-        case "vgg":
-            network = _vgg(classes)
-        case "preact_resnet18":
-            network = preact_resnet18(classes)
-        case "wide_resnet28_10":
-            network = wide_resnet(classes, depth=28, width=10)
-        case "wide_resnet34_10":
-            network = wide_resnet(classes, depth=34, width=10)
-        case name:
-            network = _torchvision(name, classes, spec.image_size)
-    return nn.Sequential(_Normalise(spec.mean, spec.std), network)
+    network = bare(spec.architecture, len(spec.classes), spec.image_size)
+    return normalising(network, spec.mean, spec.std)
 
 
 def require_trainable(spec: ModelSpec, last_batch: int) -> None:
@@ -157,9 +174,14 @@ def weights_to_bytes(model: nn.Module) -> bytes:
 def load(spec: ModelSpec, weights: bytes, device: torch.device | str = "cpu") -> nn.Module:
     """Rebuild a trained network on `device`, in eval mode and with frozen weights.
 
+    Args:
+        weights: content of the file that `spec.weights_file` names.
+
     Raises:
-        UserError: the bytes are no safetensors file or do not fit the architecture.
+        UserError: the bytes are no such file, or do not fit the architecture.
     """
+    if spec.architecture == PROGRAM:
+        return programs.load(weights, device)
     model = build(spec)
     try:
         model.load_state_dict(load_tensors(weights))

@@ -19,10 +19,14 @@ class _Block(nn.Module):
 
     Args:
         shortcut: the name of that convolution; with a dot, of a sequence and its position there.
+        raw: whether it is of the block's input instead.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, shortcut: str, raw: bool = False
+    ) -> None:
         super().__init__()
+        self._raw = raw
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = _conv(inputs, outputs, 3, stride)
         self.bn2 = nn.BatchNorm2d(outputs)
@@ -37,13 +41,15 @@ class _Block(nn.Module):
         activated = self.bn1(x).relu()
         residual = self.conv2(self.bn2(self.conv1(activated)).relu())
         if self._shortcut is not None:
-            x = self.get_submodule(self._shortcut)(activated)
+            x = self.get_submodule(self._shortcut)(x if self._raw else activated)
         sum_: Tensor = x + residual
         return sum_
 
 
-def _stage(inputs: int, outputs: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:
-    first = _Block(inputs, outputs, stride, shortcut)
+def _stage(
+    inputs: int, outputs: int, blocks: int, stride: int, shortcut: str, raw: bool = False
+) -> nn.Sequential:
+    first = _Block(inputs, outputs, stride, shortcut, raw)
     return nn.Sequential(first, *(_Block(outputs, outputs, 1, shortcut) for _ in range(blocks - 1)))
 
 
@@ -60,22 +66,26 @@ def _named(**layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def preact_resnet18(classes: int) -> nn.Module:
+def preact_resnet18(classes: int, *, older: bool = False) -> nn.Module:
     """Pre-activation ResNet-18 (He et al. 2016, *Identity Mappings*), without a stem that shrinks.
 
     Takes N x 3 x H x W of any size; its last feature maps have an eighth of the side.
+
+    Args:
+        older: as RobustBench has it by default, after kuangliu's `pytorch-cifar`: shortcuts are of
+            the blocks' inputs, and nothing normalises what the last block gives.
     """
     widths = (64, 64, 128, 256, 512)
     stages = {
-        f"layer{i}": _stage(widths[i - 1], widths[i], 2, 1 if i == 1 else 2, "shortcut.0")
+        f"layer{i}": _stage(widths[i - 1], widths[i], 2, 1 if i == 1 else 2, "shortcut.0", older)
         for i in range(1, 5)
     }
+    last = {} if older else {"bn": nn.BatchNorm2d(512), "relu": nn.ReLU()}
     return _initialised(
         _named(
             conv1=_conv(3, 64, 3),
             **stages,
-            bn=nn.BatchNorm2d(512),
-            relu=nn.ReLU(),
+            **last,
             pool=nn.AdaptiveAvgPool2d(1),
             flatten=nn.Flatten(),
             linear=nn.Linear(512, classes),

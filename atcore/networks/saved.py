@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from atcore.base.errors import UserError
 from atcore.images.decode import decode
 from atcore.images.pixels import to_pixels
-from atcore.networks.architecture import SPEC, WEIGHTS, ModelSpec
+from atcore.networks.architecture import SPEC, ModelSpec
 from atcore.networks.models import load
 
 
@@ -44,20 +44,25 @@ class Classifier(nn.Module):
         return logits
 
 
+def _require(file: Path) -> None:
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; give the folder of a trained network")
+
+
 def read(folder: Path) -> Classifier:
     """The network of a folder such as `models/shapes/pgd_linf_8/0`.
 
     Raises:
         UserError: a file is missing or damaged; names it.
     """
-    description, weights = folder / SPEC, folder / WEIGHTS
-    for file in (description, weights):
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; give the folder of a trained network")
+    description = folder / SPEC
+    _require(description)
     try:
         spec = ModelSpec.from_json(description.read_text(errors="replace"))
     except UserError as error:
         raise UserError(f"{description}: {error}") from error
+    weights = folder / spec.weights_file
+    _require(weights)
     try:
         return Classifier(spec, weights.read_bytes())
     except UserError as error:

@@ -2,7 +2,7 @@
 
 Networks keep one colour and one marker in all figures. Colours differ in lightness as well as in
 hue, so that they can be told apart by colour-blind readers and in print; warm colours are networks
-trained on clean images, cold ones adversarially trained networks.
+trained on clean images, cold ones adversarially trained networks, dull ones were trained elsewhere.
 """
 
 import io
@@ -34,6 +34,7 @@ _SIZE = (5.8, 4.3)  # inches
 _PANELS = 5  # beside one another
 _WARM = ("#c8371b", "#d98200", "#7d2248", "#8a6d1d")
 _COLD = ("#56a5dc", "#0b5fa5", "#0a8f7f", "#3b2a86", "#b04fa0", "#1c6b35", "#7d8b99")
+_DULL = ("#22272b", "#8b96a0", "#5f6f16", "#b09bbd")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
 Curves = Sequence[Sequence[float | None]]
 _MEASURES = {
@@ -74,12 +75,13 @@ class Look:
 
 def looks(networks: Sequence[Network]) -> dict[str, Look]:
     """One look per method, the same in every figure."""
+    palettes = {_WARM: 0, _COLD: 0, _DULL: 0}
     found: dict[str, Look] = {}
-    used = {True: 0, False: 0}
     for position, network in enumerate(networks):
-        palette = _COLD if network.adversarial else _WARM
-        colour = palette[used[network.adversarial] % len(palette)]
-        used[network.adversarial] += 1
+        trained = _COLD if network.adversarial else _WARM
+        palette = trained if network.facts is None else _DULL
+        colour = palette[palettes[palette] % len(palette)]
+        palettes[palette] += 1
         found[network.method] = Look(colour, _MARKERS[position % len(_MARKERS)])
     return found
 
@@ -363,5 +365,5 @@ def learning(networks: Sequence[Network], style: dict[str, Look]) -> Figure:
             _percent_axis(axes, "")
             axes.set_title(f"Validation {name}")
         grid[0].set_ylabel("share of validation images")
-        _legend(figure, grid[0], len(style))
+        _legend(figure, grid[0], len(networks))
     return figure

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from atcore.base.errors import UserError
 from atcore.evaluation.predictions import Predictions
+from atcore.foreign.given import Facts
 from atcore.report.records import Results
 from atcore.salience.measured import Measured
 
@@ -71,11 +72,15 @@ class Maps:
 class Network:
     """One method of the report: networks that differ in the seed of their training alone.
 
+    Or one network that was trained elsewhere, of whose training nothing is known.
+
     Attributes:
+        method: its name; of the other kind, that of the network.
         adversarial: whether it trains on adversarial images.
         stop_at: the method whose accuracy it was stopped at, or None.
-        trainings, curves: one for each seed.
+        trainings, curves: one for each seed; none of what was trained elsewhere.
         maps: of the first seed.
+        facts: of what was trained elsewhere; else None.
     """
 
     method: str
@@ -84,6 +89,12 @@ class Network:
     trainings: tuple[Training, ...]
     curves: tuple[Curve, ...]
     maps: Maps
+    facts: Facts | None = None
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether it was trained here, and on clean images."""
+        return self.facts is None and not self.adversarial
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,8 @@ class Dataset:
         unreadable: names of the images that were left out.
         kinds: kind of each variant and attack that the results name.
         networks: in the order of tables and figures.
-        answers: the prediction tables of each method, one for each seed.
+        answers: the prediction tables of each method, one for each of its seeds: all, or the one of
+            what was trained elsewhere.
         salience: and the measures of its salience maps.
     """
 
@@ -125,6 +137,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a JSON object")
     return value
+
+
+def read_facts(path: Path) -> Facts:
+    """What the stage `network` wrote of a network.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    try:
+        return Facts.from_json(path.read_text("utf-8"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: not what the stage network writes") from error
 
 
 def read_training(path: Path) -> Training:

@@ -4,8 +4,9 @@ from typing import Protocol
 
 from atcore.report.records import Record
 
-# Of a network whose accuracy may be that of a guess.
-LEARNED_NOTHING = "is not clearly better than a guess on clean images: it has learned nothing"
+# Of a network whose accuracy may be that of a guess: any, and one that was trained here.
+GUESSES = "is not clearly better than a guess on clean images"
+LEARNED_NOTHING = f"{GUESSES}: it has learned nothing"
 
 _LEVELS = {
     "saturated": "p = {:g}",
@@ -47,6 +48,13 @@ _ATTACKS = {
     "auto_attack_l2": "AutoAttack L2",
 }
 _UNITS = {"pgd_spatial": " px"}
+_MEASURES = {
+    "accuracy_on_correct": "accuracy kept",
+    "robust_accuracy": "accuracy under attack",
+    "shape_bias": "shape bias",
+    "salience_outline": "salience on outlines",
+    "salience_edges": "salience on edges",
+}
 
 
 def eps(attack: str, level: float) -> str:
@@ -82,6 +90,11 @@ def axis(kind: str) -> str:
 def salience_map(kind: str) -> str:
     """Name of a kind of salience map."""
     return _MAPS.get(kind, kind)
+
+
+def measure(name: str) -> str:
+    """What is compared of two networks."""
+    return _MEASURES[name]
 
 
 def percent(share: float) -> str:

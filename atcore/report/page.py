@@ -10,9 +10,9 @@ import jinja2
 
 from atcore.images.table import CLEAN
 from atcore.report import labels, sentences
-from atcore.report.claims import DESTROYS, Claim
+from atcore.report.claims import DESTROYS, SLOPE, Claim
 from atcore.report.figures import Look, looks
-from atcore.report.inputs import Dataset
+from atcore.report.inputs import Dataset, Network
 from atcore.report.kept import Kept
 from atcore.report.pictures import Picture
 from atcore.report.records import Record
@@ -77,11 +77,25 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """Claims: one line per pair of networks, all with the same columns.
+
+    Attributes:
+        heads: of the columns: what is changed, and what is claimed, or else compared.
+    """
+
+    heads: tuple[tuple[str, str], ...]
+    lines: Sequence[Sequence[Claim]]
+
+
+@dataclass(frozen=True)
 class Section:
     """Everything the page shows of one dataset.
 
     Attributes:
-        claims: one line per pair of networks, all with the same variants.
+        claims: those of the paper.
+        given: networks that were trained elsewhere.
+        differences: what networks that were trained elsewhere are held against the ordinary one in.
         looked: what salience maps measure.
         salience: a grid for each kind of map.
     """
@@ -92,14 +106,16 @@ class Section:
     headline: str
     findings: Sequence[str]
     groups: Sequence[Group]
-    claims: Sequence[Sequence[Claim]]
+    claims: Tested
+    differences: Tested
     verdicts: str
     agreement: Agreement
     kept: Kept
     notes: Sequence[str]
     charts: Sequence[Picture]
     by_class: Picture | None
-    learning: Picture
+    learning: Picture | None
+    given: Sequence[Network]
     looked: Sequence[Group]
     outlines: Picture | None
     salience: Sequence[Picture]
@@ -212,17 +228,45 @@ def _looked(dataset: Dataset) -> list[Group]:
     return [group for group in groups if group.rows]
 
 
+def _claimed(claim: Claim) -> str:
+    """What is claimed of the first of two networks, in the head of a column."""
+    match claim.measure:
+        case measure if not claim.claimed:
+            return labels.measure(measure)
+        case "salience_outline":
+            return "looks more at outlines"
+        case "salience_edges":
+            return "looks more at edges"
+        case "shape_bias":
+            return "decides more by shape"
+        case measure if measure == SLOPE:
+            return "loses the more, the larger k"
+    return "keeps more accuracy" if claim.claimed > 0 else "keeps less accuracy"
+
+
+def _tested(dataset: Dataset, claims: Sequence[Claim]) -> Tested:
+    pairs = groupby(claims, lambda claim: (claim.method, claim.reference))
+    lines = [list(line) for _, line in pairs]
+    heads = tuple(
+        (labels.family(claim.variant, dataset.kinds.get(claim.variant, CLEAN)), _claimed(claim))
+        for claim in (lines[0] if lines else ())
+    )
+    return Tested(heads, lines)
+
+
 def section(
     dataset: Dataset,
     claims: Sequence[Claim],
     kept: Kept,
     charts: Sequence[Picture],
     by_class: Picture | None,
-    learning: Picture,
+    learning: Picture | None,
     outlines: Picture | None,
     salience: Sequence[Picture],
 ) -> Section:
     """Compute what the page says about one dataset."""
+    papers = [claim for claim in claims if claim.claimed]
+    others = [claim for claim in claims if not claim.claimed]
     return Section(
         dataset=dataset,
         style=looks(dataset.networks),
@@ -230,16 +274,16 @@ def section(
         headline=sentences.headline(dataset, claims),
         findings=sentences.findings(dataset, claims),
         groups=_table(dataset),
-        claims=[
-            list(line) for _, line in groupby(claims, lambda claim: (claim.method, claim.reference))
-        ],
-        verdicts=sentences.verdicts(claims),
+        claims=_tested(dataset, papers),
+        differences=_tested(dataset, others),
+        verdicts=sentences.verdicts(papers),
         agreement=_agreement(dataset),
         kept=kept,
         notes=sentences.notes(dataset),
         charts=charts,
         by_class=by_class,
         learning=learning,
+        given=[network for network in dataset.networks if network.facts is not None],
         looked=_looked(dataset),
         outlines=outlines,
         salience=salience,

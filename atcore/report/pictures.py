@@ -157,10 +157,14 @@ def shape_bias_of_classes(dataset: Dataset) -> Picture | None:
     )
 
 
-def learning_curves(dataset: Dataset) -> Picture:
+def learning_curves(dataset: Dataset) -> Picture | None:
+    """Of the networks that were trained here; None where none was."""
+    trained = [network for network in dataset.networks if network.facts is None]
+    if not trained:
+        return None
     return Picture(
         name="learning",
-        data=png(learning(dataset.networks, looks(dataset.networks))),
+        data=png(learning(trained, looks(dataset.networks))),
         caption=(
             "On validation images. The attack is that of each method's own training, so the right "
             "panel compares epochs, not methods."

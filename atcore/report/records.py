@@ -70,8 +70,9 @@ class Results:
 
     @cached_property
     def shown(self) -> tuple[Record, ...]:
-        """The means over seeds where there are any, else the records of the only seed."""
-        return tuple(r for r in self.records if r.seed is None) or self.records
+        """Of each method the means over seeds where there are any, else those of the only seed."""
+        averaged = {r.method for r in self.records if r.seed is None}
+        return tuple(r for r in self.records if r.seed is None or r.method not in averaged)
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, float, str, str | None, str | None], Record]:
@@ -108,7 +109,8 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        return list(dict.fromkeys(record.method for record in self.shown))
+        """In the order of the records, whether they are means or not."""
+        return list(dict.fromkeys(record.method for record in self.records))
 
     def variants(self, measure: str) -> list[str]:
         """Variants on which `measure` was taken, in the order of the records."""

@@ -8,9 +8,12 @@ from atcore.images.table import CLEAN
 from atcore.report import labels
 from atcore.report.claims import (
     DESTROYS,
+    LESS,
+    MORE,
     NOT_DECIDED,
     NOT_SUPPORTED,
     SALIENCE_MAP,
+    SHAPE_BIAS,
     SLOPE,
     SUPPORTED,
     Claim,
@@ -36,7 +39,7 @@ def pair(dataset: Dataset) -> tuple[str, str] | None:
     The most robust is the adversarially trained network with the highest mean robust accuracy, a
     choice that does not look at shape or texture. None where the run has no such pair.
     """
-    ordinary = [n for n in dataset.networks if not n.adversarial]
+    ordinary = [n for n in dataset.networks if n.ordinary]
     adversarial = [n for n in dataset.networks if n.adversarial]
     if not ordinary or not adversarial:
         return None
@@ -45,7 +48,7 @@ def pair(dataset: Dataset) -> tuple[str, str] | None:
 
 
 def verdicts(claims: Sequence[Claim]) -> str:
-    """One sentence: how many claims ended how."""
+    """One sentence: how many claims of the paper ended how."""
     counts = Counter(claim.verdict for claim in claims)
     return (
         f"Of {len(claims)} claims, {counts[SUPPORTED]} supported, {counts[NOT_SUPPORTED]} not "
@@ -63,7 +66,7 @@ def headline(dataset: Dataset, claims: Sequence[Claim]) -> str:
     """One sentence: does the most robust network rely more on shape than the ordinary one?"""
     chosen = pair(dataset)
     if chosen is None:
-        return "This run has no adversarially trained network beside an ordinary one to compare."
+        return _biases(dataset)
     method, reference = chosen
     results = dataset.results
     for variant in results.variants("shape_bias"):
@@ -85,7 +88,39 @@ def headline(dataset: Dataset, claims: Sequence[Claim]) -> str:
     return f"No image on which shape and texture disagree tells {method} from {reference}."
 
 
+def _biases(dataset: Dataset) -> str:
+    """Shape bias of networks that were trained elsewhere, and of those beside them."""
+    results = dataset.results
+    if all(network.facts is None for network in dataset.networks):
+        return "This run has no adversarially trained network beside an ordinary one to compare."
+    for variant in results.variants(SHAPE_BIAS):
+        level = middle(results.levels(variant, SHAPE_BIAS))
+        found = [results.get(n.method, variant, level, SHAPE_BIAS) for n in dataset.networks]
+        shares = ", ".join(f"{each.method} {labels.full(each)}" for each in found if each)
+        return f"Decisions that follow the shape where it and the texture disagree: {shares}."
+    return "This run has no image on which shape and texture disagree."
+
+
 def findings(dataset: Dataset, claims: Sequence[Claim]) -> list[str]:
+    """Sentences on the networks of the headline, and on each that was trained elsewhere."""
+    others = (network.method for network in dataset.networks if network.facts is not None)
+    own = [[claim for claim in claims if claim.method == name] for name in others]
+    return [*_of_the_pair(dataset, claims), *(_differences(dataset, each) for each in own if each)]
+
+
+def _differences(dataset: Dataset, claims: Sequence[Claim]) -> str:
+    """In what one network differs from the ordinary one."""
+    named: dict[str, list[str]] = {MORE: [], LESS: [], NOT_DECIDED: []}
+    for claim in claims:
+        what = labels.measure(claim.measure)
+        if claim.variant != CLEAN:
+            what += f" ({labels.family(claim.variant, dataset.kinds[claim.variant])})"
+        named[claim.verdict].append(what)
+    parts = [f"{verdict}: {', '.join(what)}" for verdict, what in named.items() if what]
+    return f"{claims[0].method} compared with {claims[0].reference}: {'; '.join(parts)}."
+
+
+def _of_the_pair(dataset: Dataset, claims: Sequence[Claim]) -> list[str]:
     """Sentences on the same two networks: robustness, and what each destroyed cue costs."""
     chosen = pair(dataset)
     if chosen is None:
@@ -196,8 +231,13 @@ def _failures(name: str, network: Network, training: Training) -> Iterator[str]:
 
 
 def _trainings(dataset: Dataset) -> Iterator[tuple[str, Network, int, Training]]:
-    """Every network as a reader tells it from others: name, method, seed and training."""
+    """Every network as a reader tells it from others: name, method, seed and training.
+
+    None of those that were trained elsewhere.
+    """
     for network in dataset.networks:
+        if network.facts is not None:
+            continue
         for seed, training in zip(dataset.seeds, network.trainings, strict=True):
             of_seed = f" (seed {seed})" if len(dataset.seeds) > 1 else ""
             yield network.method + of_seed, network, seed, training
@@ -208,6 +248,8 @@ def precision(dataset: Dataset) -> str:
     names: dict[str, list[str]] = {}
     for name, _, _, training in _trainings(dataset):
         names.setdefault(training.precision, []).append(name)
+    if not names:
+        return "networks trained elsewhere"
     if len(names) == 1:
         return f"networks trained in {next(iter(names))}"
     shown = [f"{used} ({', '.join(of_it)})" for used, of_it in names.items()]
@@ -221,6 +263,12 @@ def notes(dataset: Dataset) -> list[str]:
         found.extend(_failures(name, network, training))
         if seed in dataset.results.guessing(network.method):
             found.append(f"{name} {labels.LEARNED_NOTHING}, and no claim is tested on it.")
+    for network in dataset.networks:
+        if network.facts is not None and dataset.results.guessing(network.method):
+            found.append(
+                f"{network.method} {labels.GUESSES}, and nothing is tested on it: see what is said "
+                "of it below."
+            )
     if dataset.unreadable:
         found.append(
             f"Images that could not be read and were left out: {len(dataset.unreadable)} "

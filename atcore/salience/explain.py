@@ -12,25 +12,46 @@ from atcore.base.rng import stream_key
 from atcore.images import shapes
 from atcore.images.pixels import to_pixels
 from atcore.images.table import ImageTable
-from atcore.networks.architecture import ModelSpec
-from atcore.networks.folding import load_folded
-from atcore.networks.models import build, weights_to_bytes
+from atcore.networks.architecture import PROGRAM, ModelSpec
+from atcore.networks.folding import FoldedTwin, load_folded
+from atcore.networks.models import build, load, weights_to_bytes
 from atcore.salience import scores
 from atcore.salience.maps import MAPS, MapSettings
 from atcore.salience.measured import UNIFORM, Measured
 from atcore.salience.rows import Explained, Row
 
 
+def _key(seed: int) -> int:
+    return stream_key(seed, "salience/untrained") & (2**63 - 1)
+
+
 def untrained_weights(spec: ModelSpec, seed: int) -> bytes:
     """Random weights as no training run starts from them, in safetensors format."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_key(seed, "salience/untrained") & (2**63 - 1))
+        torch.manual_seed(_key(seed))
         return weights_to_bytes(build(spec))
 
 
+@torch.no_grad()
+def _shuffled(network: nn.Module, seed: int) -> nn.Module:
+    generator = torch.Generator().manual_seed(_key(seed))
+    for parameter in network.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+        parameter.copy_(parameter.flatten()[order].view(parameter.shape))
+    return network
+
+
 @lru_cache(maxsize=1)
-def untrained_network(spec: ModelSpec, seed: int, device: str) -> nn.Module:
-    """The network of `untrained_weights`, for maps; the last one asked for stays loaded."""
+def untrained_network(spec: ModelSpec, weights: bytes, seed: int, device: str) -> nn.Module:
+    """A network without what was learned, for maps; the last one asked for stays loaded.
+
+    Of an architecture that is known, one of `untrained_weights`. Of a program, whose
+    initialisation nobody knows, a copy with each of its parameters shuffled: what was learned lies
+    in where the values are, and their distribution keeps activations in their range. Either does
+    for the randomisation test of Adebayo et al. 2018.
+    """
+    if spec.architecture == PROGRAM:
+        return FoldedTwin(_shuffled(load(spec, weights, device), seed)).module
     return load_folded(spec, untrained_weights(spec, seed), device)
 
 

@@ -121,7 +121,8 @@ class _Pooled(TorchFunctionMode):
         x = args[0] if args else None
         name = getattr(func, "__name__", "").split(".")[0]
         if isinstance(x, Tensor) and x.dim() == 4:
-            if name == "adaptive_avg_pool2d":
+            whole = isinstance(result, Tensor) and result.shape[2:] == (1, 1)
+            if name == "adaptive_avg_pool2d" or (name == "avg_pool2d" and whole):
                 self.maps = x
             elif name == "mean":
                 dims = given.get("dim", args[1] if len(args) > 1 else ())

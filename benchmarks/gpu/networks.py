@@ -19,7 +19,7 @@ from atcore.evaluation.predictions import ATTACKS, Predictions, joined
 from atcore.images.pixels import channel_statistics
 from atcore.images.stored import StoredTable
 from atcore.images.table import CLEAN, slices
-from atcore.networks.architecture import SPEC, WEIGHTS, ModelSpec
+from atcore.networks.architecture import SPEC, ModelSpec
 from atcore.networks.folding import load_folded
 from atcore.networks.models import weights_to_bytes
 from atcore.salience import measured as measures
@@ -80,7 +80,7 @@ def _write_network(out: Path, method: str, model: ModelSpec, progress: Progress)
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     with replacing(out / "models" / DATASET / method / "0") as folder:
         folder.mkdir()
-        (folder / WEIGHTS).write_bytes(weights)
+        (folder / model.weights_file).write_bytes(weights)
         (folder / SPEC).write_text(model.to_json())
 
 
@@ -130,10 +130,10 @@ def _batch(device: torch.device) -> int:
     return max(1, min(_LARGEST, int(_SHARE * free) // _BYTES_PER_IMAGE))
 
 
-def _load(out: Path, method: str, device: torch.device) -> tuple[ModelSpec, torch.nn.Module]:
+def _read(out: Path, method: str) -> tuple[ModelSpec, bytes]:
     folder = out / "models" / DATASET / method / "0"
     model = ModelSpec.from_json((folder / SPEC).read_text())
-    return model, load_folded(model, (folder / WEIGHTS).read_bytes(), str(device))
+    return model, (folder / model.weights_file).read_bytes()
 
 
 def evaluate(
@@ -141,7 +141,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Write a network's answers on all test images; returns accuracies by variant and level."""
     test, size = StoredTable(out / "data" / DATASET / "test.arrow"), _batch(device)
-    _, network = _load(out, method, device)
+    network = load_folded(*_read(out, method), str(device))
     seed = params["run"]["seed"]
 
     def ask(images: StoredTable, name: str, level: float, attack: Any = None) -> Predictions:
@@ -178,7 +178,7 @@ def show(
 ) -> None:
     """Write a network's salience maps and what they measure."""
     test = StoredTable(out / "data" / DATASET / "test.arrow")
-    model, network = _load(out, method, device)
+    model, weights = _read(out, method)
     settings, seed = params["salience"], params["run"]["seed"]
     counts = settings["measured"]
     chosen = test.evenly(max(counts.values()))
@@ -188,8 +188,8 @@ def show(
         rows.append(Row(name, level, moved=moved))
         tables.append(table.rows(chosen))
     found = explain(
-        network,
-        untrained_network(model, seed, str(device)),
+        load_folded(model, weights, str(device)),
+        untrained_network(model, weights, seed, str(device)),
         rows,
         tables,
         counts,

@@ -1,6 +1,6 @@
 """`python -m tasks.cost.here` says how long the selected comparison will take, before it begins.
 
-It measures for some seconds, and not at all where every network has been trained before.
+It measures for some seconds, and not at all where every network is there.
 """
 
 import os
@@ -12,13 +12,11 @@ from tasks.console import command
 from tasks.workspace import paths
 
 
-def _untrained(settings: params.Params) -> int:
-    run = settings.run
+def _missing(settings: params.Params) -> int:
     return sum(
         not paths.model(dataset, method, seed).exists()
-        for dataset in run.datasets
-        for method in run.models
-        for seed in run.seeds
+        for dataset in settings.run.datasets
+        for method, seed in settings.run.each
     )
 
 
@@ -69,12 +67,12 @@ def main() -> None:
     """
     settings = params.load()
     _require_raw_images(settings)
-    untrained = _untrained(settings)
-    if not untrained:
+    missing = _missing(settings)
+    if not missing:
         print("every selected network is there: what has not changed is not computed again")
         return
     took = _estimate(settings)
-    print(f"{untrained} networks to train; {took}; what has been computed before is kept")
+    print(f"networks to train or take in: {missing}; {took}; what has been computed before is kept")
 
 
 if __name__ == "__main__":

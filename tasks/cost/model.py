@@ -26,6 +26,7 @@ from tasks.cost.passes import (
     training_passes,
 )
 from tasks.cost.timing import Seconds, measured
+from tasks.params import GIVEN_SEED
 from tasks.prepare import centre
 from tasks.quality import PROBED
 from tasks.tools.download import ARCHIVES
@@ -139,7 +140,7 @@ def stages(
     look = evaluation_passes(settings, n.test).seconds(took.evaluation)
     explain = salience_passes(settings).seconds(took.evaluation)
     for seed in run.seeds:
-        for method in run.models:
+        for method in run.trained:
             name, suffix = f"{dataset}-{method}-{seed}", ""
             after, reference = [prepare], settings.method[method].stop_at
             if reference is not None:
@@ -154,6 +155,13 @@ def stages(
             needs = [train, *variants]
             found[f"evaluate{suffix}@{name}"] = Stage(needs, spread(look), answers)
             found[f"salience{suffix}@{name}"] = Stage(needs, spread(explain), maps)
+    for method in run.networks:
+        # Asked and explained as if it were as large as those that are trained on the dataset.
+        name, network = f"{dataset}-{method}-{GIVEN_SEED}", f"network@{dataset}-{method}"
+        found[network] = Stage([prepare], took.start, 4 * weights)
+        needs = [network, *variants]
+        found[f"evaluate_network@{name}"] = Stage(needs, spread(look), answers)
+        found[f"salience_network@{name}"] = Stage(needs, spread(explain), maps)
     return found
 
 

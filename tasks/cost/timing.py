@@ -217,7 +217,9 @@ def _widths(encoder: str) -> tuple[int, ...]:
 
 def _question(settings: params.Params, dataset: str, model: ModelSpec) -> tuple[Any, ...]:
     """What `_measure` is given."""
-    spec = training_spec(settings, dataset, settings.run.methods[0], 0)
+    # Where nothing is trained, any method has the passes of which networks are asked.
+    method = next(iter([*settings.run.methods, *settings.method]))
+    spec = training_spec(settings, dataset, method, 0)
     variants = {
         name: _Variant(chosen.kind, chosen.levels[0], settings.transfer(name))
         for name in settings.run.all_variants

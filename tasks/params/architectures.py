@@ -20,11 +20,21 @@ _NAMES = """
 TORCHVISION = tuple(_NAMES.split())
 _OWN = ("small", "vgg", "preact_resnet18", "wide_resnet28_10", "wide_resnet34_10")
 ARCHITECTURES = (*_OWN, *TORCHVISION)
+# Of networks that are not trained here: how names of timm begin, and what a user's file builds.
+TIMM, OWN = "timm/", "own"
 
 
 def has_feature_maps(architecture: str) -> bool:
     """Whether it averages feature maps over all places, which is where Grad-CAM looks."""
-    return not architecture.startswith("vit_")
+    return not architecture.removeprefix(TIMM).startswith("vit_")
+
+
+def _unknown(name: str, allowed: str) -> ValueError:
+    closest = get_close_matches(name, ARCHITECTURES, cutoff=0.5) or ["resnet18"]
+    return ValueError(
+        f"{name!r} is not allowed; give {allowed} or a network of torchvision; "
+        f"the closest: {', '.join(closest)}"
+    )
 
 
 def known(name: str) -> str:
@@ -35,8 +45,15 @@ def known(name: str) -> str:
     """
     if name in ARCHITECTURES:
         return name
-    closest = get_close_matches(name, ARCHITECTURES, cutoff=0.5) or ["resnet18"]
-    raise ValueError(
-        f"{name!r} is not allowed; give {', '.join(_OWN)} or a network of torchvision; "
-        f"the closest: {', '.join(closest)}"
-    )
+    raise _unknown(name, ", ".join(_OWN))
+
+
+def known_or_given(name: str) -> str:
+    """The name itself: also of a network of timm, or `own`, which a file of the user builds.
+
+    Raises:
+        ValueError: there is no such network, as far as can be said without timm.
+    """
+    if name in ARCHITECTURES or name == OWN or name.removeprefix(TIMM) not in (name, ""):
+        return name
+    raise _unknown(name, f"{OWN}, {TIMM}NAME, {', '.join(_OWN)}")

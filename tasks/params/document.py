@@ -12,6 +12,7 @@ from tasks.params.dataset import Dataset
 from tasks.params.evaluate import Evaluate, Quality, Salience
 from tasks.params.fields import MisfitError, Positive, Section, Share
 from tasks.params.method import Method, Training
+from tasks.params.network import Network
 from tasks.params.run import Run, Selection
 from tasks.params.variant import FILTERED, CueConflict, Stylized, Stylizer, Variant
 
@@ -48,6 +49,7 @@ class Params(Section):
     dataset: dict[str, Dataset]
     method: dict[str, Method]
     training: Training
+    network: dict[str, Network]
     stylizer: dict[str, Stylizer]
     variant: dict[str, Variant]
     evaluate: Evaluate
@@ -65,6 +67,9 @@ class Params(Section):
             raise MisfitError(
                 f"variant.{name}: the name is taken by the predictions; choose another"
             )
+        for name in self.network:
+            if name in self.method:
+                raise MisfitError(f"network.{name}: a method has this name; choose another")
         return self
 
     def _require_selectable(self, section: str, selection: Selection) -> None:
@@ -72,6 +77,7 @@ class Params(Section):
             ("datasets", selection.datasets, self.dataset),
             ("methods", selection.methods, self.method),
             ("controls", selection.controls, self.method),
+            ("networks", selection.networks, self.network),
             ("variants", selection.variants, self.variant),
             ("transferred", selection.transferred, self.variant),
             ("stylizers", selection.stylizers, self.stylizer),
@@ -93,7 +99,8 @@ class Params(Section):
             if reference not in selection.methods:
                 raise MisfitError(
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
-                    f"name one of {section}.methods: {', '.join(selection.methods)}"
+                    f"name one of {section}.methods ({', '.join(selection.methods)}), or take "
+                    f"{name} out of {section}.controls"
                 )
 
     @model_validator(mode="after")
@@ -103,12 +110,20 @@ class Params(Section):
         return self
 
     def _require_feature_maps(self, selection: Selection) -> None:
-        for name in selection.datasets:
-            architecture = self.dataset[name].training.architecture
-            if "grad_cam" in self.salience.measured and not has_feature_maps(architecture):
+        if "grad_cam" not in self.salience.measured:
+            return
+        architectures = {
+            f"network.{name}": self.network[name].architecture for name in selection.networks
+        }
+        if selection.methods:
+            for name in selection.datasets:
+                training = self.dataset[name].training
+                architectures[f"dataset.{name}.training"] = training.architecture
+        for key, architecture in architectures.items():
+            if architecture is not None and not has_feature_maps(architecture):
                 raise MisfitError(
                     f"salience.measured.grad_cam: not allowed for architecture {architecture!r} "
-                    f"(dataset.{name}.training), which averages no feature maps; remove the key"
+                    f"({key}), which averages no feature maps; remove the key"
                 )
 
     def _require_fitting_attacks(self, selection: Selection) -> None:
@@ -182,6 +197,11 @@ class Params(Section):
     def threads(self) -> int:
         """The most CPU threads that a training of the selected datasets wants."""
         return max(self.dataset[name].training.threads for name in self.run.datasets)
+
+    @property
+    def model(self) -> dict[str, Method | Network]:
+        """Everything whose answers can be compared, by name."""
+        return {**self.method, **self.network}
 
     def transfer(self, variant: str) -> str | None:
         """The stylizer that a variant needs, if any."""

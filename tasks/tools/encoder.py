@@ -25,7 +25,8 @@ def main(dataset: str, method: str, number: str, name: str) -> None:
     """
     params.load().require(dataset=dataset, method=method)
     seed = params.seed(number)
-    network = trained.read(dataset, method, seed, StoredTable(paths.split(dataset, "test")))
+    test = StoredTable(paths.split(dataset, "test"))
+    network = trained.read(dataset, method, seed, test, "train")
     with network.named():
         encoder = encoder_of(network.spec, network.weights)
     file = Path("raw/encoder") / f"{name}.safetensors"

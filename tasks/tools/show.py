@@ -70,7 +70,7 @@ def _failures(results: Results, seeds: int) -> Iterator[str]:
     for method in results.methods:
         for seed in results.guessing(method):
             of_seed = f" (seed {seed})" if seeds > 1 else ""
-            yield f"{method}{of_seed} {labels.LEARNED_NOTHING}."
+            yield f"{method}{of_seed} {labels.GUESSES}."
 
 
 def _explained(seeds: int) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 RAW = Path("raw")
+NETWORKS = RAW / "networks"
 CHECKPOINTS = Path(".checkpoints")
 REPORTS = Path("reports")
 # Left by the stage that removes what is not selected.
@@ -24,7 +25,7 @@ def unreadable(dataset: str) -> Path:
 
 
 def model(dataset: str, method: str, seed: int) -> Path:
-    """Folder of model.safetensors and model.json."""
+    """Folder of model.safetensors (of a program model.pt2), model.json and the card."""
     return Path("models", dataset, method, str(seed))
 
 
@@ -34,7 +35,7 @@ def curve(dataset: str, method: str, seed: int) -> Path:
 
 
 def training(dataset: str, method: str, seed: int) -> Path:
-    """How the training ended: numbers in JSON, which DVC shows as metrics."""
+    """How the training ended, in JSON; of a network of one's own, what it is."""
     return Path("curves", dataset, method, f"{seed}.json")
 
 

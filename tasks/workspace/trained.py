@@ -1,7 +1,7 @@
-"""A trained model on disk: what `train` leaves for the stages after it."""
+"""A trained model on disk: what `train` or `network` leaves for the stages after it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,11 @@ from pathlib import Path
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images.stored import StoredTable
-from atcore.networks.architecture import SPEC, WEIGHTS, ModelSpec
+from atcore.networks.architecture import SPEC, ModelSpec
 from tasks.workspace import paths
+from tasks.workspace.card import card
+
+CARD = "README.md"
 
 
 def _bytes(path: Path, stage: str) -> bytes:
@@ -34,7 +37,7 @@ class Trained:
     """A trained network on its way to those who build it.
 
     Attributes:
-        weights: in safetensors format.
+        weights: content of the file that `spec.weights_file` names.
         file: where the weights lie.
     """
 
@@ -62,29 +65,46 @@ def _misfit(spec: ModelSpec, images: StoredTable, dataset: str) -> str | None:
     return None
 
 
-def write(dataset: str, method: str, seed: int, spec: ModelSpec, weights: bytes) -> None:
-    """Write the folder of a trained model atomically."""
+def write(
+    dataset: str,
+    method: str,
+    seed: int,
+    spec: ModelSpec,
+    weights: bytes,
+    origin: Mapping[str, str],
+) -> None:
+    """Write the folder of a trained model atomically.
+
+    Args:
+        origin: what its card says of how it came to be.
+    """
     with replacing(paths.model(dataset, method, seed)) as folder:
         folder.mkdir()
-        (folder / WEIGHTS).write_bytes(weights)
+        (folder / spec.weights_file).write_bytes(weights)
         (folder / SPEC).write_text(spec.to_json())
+        (folder / CARD).write_text(card(dataset, method, seed, spec, origin), "utf-8")
 
 
-def read(dataset: str, method: str, seed: int, images: StoredTable) -> Trained:
+def read(dataset: str, method: str, seed: int, images: StoredTable, writer: str) -> Trained:
     """A trained model for these images. Whether the weights fit is seen where they are loaded.
+
+    Args:
+        writer: the stage that it comes from.
 
     Raises:
         UserError: a file is missing, or describes no model or one of other classes or another size
             of image; names the file.
     """
-    description, weights = (paths.model(dataset, method, seed) / name for name in (SPEC, WEIGHTS))
-    text, tensors = _bytes(description, "train"), _bytes(weights, "train")
+    folder = paths.model(dataset, method, seed)
+    description = folder / SPEC
+    text = _bytes(description, writer)
     with _named(description):
         spec = ModelSpec.from_json(text.decode(errors="replace"))
         misfit = _misfit(spec, images, dataset)
         if misfit is not None:
-            raise UserError(f"a model {misfit}; run the stage train again")
-    return Trained(spec, tensors, weights)
+            raise UserError(f"a model {misfit}; run the stage {writer} again")
+    weights = folder / spec.weights_file
+    return Trained(spec, _bytes(weights, writer), weights)
 
 
 def validation_accuracy(dataset: str, method: str, seed: int) -> float:

@@ -188,7 +188,7 @@ def rows_of(variants: dict[tuple[str, float], ImageTable]) -> Iterator[Row]:
 def test_every_kind_of_map_is_measured_on_every_variant(
     images: Images, variants: dict[tuple[str, float], ImageTable], model_spec: ModelSpec
 ) -> None:
-    models = [untrained_network(model_spec, seed, "cpu") for seed in (0, 1)]
+    models = [untrained_network(model_spec, b"", seed, "cpu") for seed in (0, 1)]
     rows, few = list(rows_of(variants)), slice(0, 2)
     tables = [table.rows(few) for table in (images.test, *variants.values())]
     counts = dict.fromkeys(SETTINGS.salience.measured, 2)

@@ -13,6 +13,7 @@ COMMANDS = [
         "selection",
         "prepare",
         "train",
+        "network",
         "stylizer",
         "variants",
         "quality",

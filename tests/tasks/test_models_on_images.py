@@ -56,7 +56,7 @@ def _workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), np.uint8)
     labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3], np.int32)
     write_images(ImageTable(np.arange(30, 42), images, labels, CLASSES))
-    trained.write(*NETWORK, SPEC, WEIGHTS)
+    trained.write(*NETWORK, SPEC, WEIGHTS, {})
     configure([])
 
 
@@ -118,7 +118,7 @@ def test_auto_attack_needs_four_classes(main: Main) -> None:
     images = read_table(paths.split("shapes", "test"))
     write_images(replace(images, labels=images.labels % 2, classes=("a", "b")))
     trained.write(
-        *NETWORK, replace(SPEC, classes=("a", "b")), _weights(replace(SPEC, classes="ab"))
+        *NETWORK, replace(SPEC, classes=("a", "b")), _weights(replace(SPEC, classes="ab")), {}
     )
     configure([entry(4)])
     assert message_of(main) == (
@@ -171,7 +171,7 @@ MISFITS = {
 def test_a_model_that_does_not_fit_is_named(
     main: Callable[[str, str, str], None], spec: ModelSpec, weights: bytes, *, expected: str
 ) -> None:
-    trained.write(*NETWORK, spec, weights)
+    trained.write(*NETWORK, spec, weights, {})
     assert message_of(main).startswith(expected)
 
 

@@ -16,6 +16,7 @@ def test_torch_is_left_to_those_who_compute() -> None:
         "selection",
         "prepare",
         "train",
+        "network",
         "variants",
         "quality",
         "evaluate",

@@ -60,7 +60,7 @@ def trained_network(architecture: str) -> None:
     """A network of the method standard, as the stage train leaves it."""
     spec = ModelSpec(architecture, ("a", "b"), 16, (0.5,) * 3, (0.2,) * 3)
     torch.manual_seed(0)
-    trained.write("shapes", "standard", 0, spec, weights_to_bytes(build(spec)))
+    trained.write("shapes", "standard", 0, spec, weights_to_bytes(build(spec)), {})
 
 
 def test_a_trained_network_becomes_an_encoder_that_the_stage_reads() -> None:

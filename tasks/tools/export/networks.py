@@ -11,6 +11,7 @@ import torch
 from torch.export import Dim, export, save
 
 from atcore.base.errors import UserError
+from atcore.networks.architecture import PROGRAM
 from atcore.networks.saved import Classifier
 
 _ONNX = ("onnx", "onnxscript")
@@ -58,8 +59,13 @@ def to_state_dict(network: Classifier, file: Path) -> None:
     """Weights by name, as `torch.save` writes them, and beside them what a module needs to know.
 
     The names are those of the architecture, whose input is normalised by `mean` and `std`.
+
+    Raises:
+        UserError: the network is a program, which has no architecture to load them into.
     """
     spec = network.spec
+    if spec.architecture == PROGRAM:
+        raise UserError("--to: state_dict needs an architecture, which no program has; take pt2")
     weights = network.network.get_submodule("1").state_dict()
     described = {
         "architecture": spec.architecture,

@@ -1,12 +1,10 @@
 """Every architecture: size, function, folding, a training step, and where Grad-CAM looks."""
 
-import importlib.util
 from collections.abc import Callable
-from importlib.metadata import files
-from types import ModuleType
 
 import pytest
 import torch
+from robustbench_files import robustbench
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -99,18 +97,6 @@ def test_its_twin_follows_a_training_step_and_grad_cam_looks_at_its_last_maps(
 
 
 # --- against RobustBench --------------------------------------------------------------------------
-
-
-def robustbench(module: str) -> ModuleType:
-    """One of its files of architectures alone: the package imports what setuptools has dropped."""
-    name = f"robustbench/model_zoo/architectures/{module}.py"
-    (path,) = (file.locate() for file in files("robustbench") or () if str(file) == name)
-    found = importlib.util.spec_from_file_location(module, str(path))
-    assert found is not None
-    assert found.loader is not None
-    loaded = importlib.util.module_from_spec(found)
-    found.loader.exec_module(loaded)
-    return loaded
 
 
 def _preact_resnet18() -> nn.Module:

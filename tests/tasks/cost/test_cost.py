@@ -182,6 +182,18 @@ def test_a_stylizer_comes_before_the_variants_that_need_it() -> None:
     assert "variants_transferred@shapes-stylized_adain" in found["evaluate@shapes-standard-0"].after
 
 
+def test_networks_of_ones_own_are_asked_and_not_trained() -> None:
+    selected = {"methods": [], "controls": [], "networks": ["my_network"], "variants": ["edges"]}
+    found = estimated(SETTINGS.model_copy(update={"run": SETTINGS.run.model_copy(update=selected)}))
+    network, variant = "network@shapes-my_network", "variants@shapes-edges"
+    assert (found[network].after, found[network].seconds) == (["prepare@shapes"], 7)
+    asked = {name: stage.after for name, stage in found.items() if name.endswith("my_network-0")}
+    assert asked == {
+        "evaluate_network@shapes-my_network-0": [network, variant],
+        "salience_network@shapes-my_network-0": [network, variant],
+    }
+
+
 def test_workers_share_the_time_of_a_training_and_not_its_cost() -> None:
     method = SETTINGS.method["standard"].model_copy(update={"workers": 4})
     many = SETTINGS.model_copy(update={"method": {**SETTINGS.method, "standard": method}})
@@ -260,8 +272,8 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     ended = ahead(tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = re.fullmatch(
-        r"(\d+) networks to train; (\d+) stages, one after the other: about (\d+) min on this "
-        r"machine \(\d+ CPUs\); what has been computed before is kept\n",
+        r"networks to train or take in: (\d+); (\d+) stages, one after the other: about (\d+) "
+        r"min on this machine \(\d+ CPUs\); what has been computed before is kept\n",
         ended.stdout,
     )
     assert found, ended.stdout
@@ -277,8 +289,12 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     cafe.rmdir()
     assert "how long it takes shows once images are prepared" in ahead(tmp_path).stdout
 
+    run["networks"] = ["my_network"]
+    file.write_text(yaml.safe_dump(document))
     for method in run["methods"] + run["controls"]:
         (tmp_path / paths.model("my_folder", method, 0)).mkdir(parents=True)
+    assert ahead(tmp_path).stdout.startswith("networks to train or take in: 1; how long")
+    (tmp_path / paths.model("my_folder", "my_network", 0)).mkdir(parents=True)
     assert "every selected network is there" in ahead(tmp_path).stdout
 
     run["methods"] = ["standart"]

@@ -180,6 +180,7 @@ def test_a_seed_from_the_command_line_that_is_none(text: str) -> None:
 EPS = "method.pgd_linf_8.attack.eps"
 RATE = "method.standard.learning_rate"
 TRAINING = "dataset.shapes.training"
+NETWORK = "network.my_network"
 AUTO = {"images": 10, "norm": "linf", "eps": "8/255"}
 WRONG: list[tuple[str, Any, str, str]] = [
     # key, value, the value as the message shows it, what is allowed
@@ -204,7 +205,13 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ),
     ("stylizer.adain.encoder", "raw/encoder/vgg.onnx", "'raw/encoder/vgg.onnx'", "imagenet"),
     ("run.methods", ["standard", "underfit"], "'underfit'", "name it in run.controls"),
-    ("run.methods", [], "[]", "at least 1"),
+    ("run.methods", [], "[]", "name a method, or a network of your own in networks"),
+    ("run.networks", ["my_net"], "'my_net'", "allowed: my_network"),
+    ("run.networks", ["my_network", "my_network"], "'my_network'", "twice"),
+    (f"{NETWORK}.architecture", "resnet_18", "'resnet_18'", "own, timm/NAME, small, vgg"),
+    (f"{NETWORK}.architecture", "timm/", "'timm/'", "own, timm/NAME"),
+    (f"{NETWORK}.input_size", 7, "7", "greater than or equal to 8"),
+    (f"{NETWORK}.classes", "raw/networks/a.txt", "'raw/networks/a.txt'", "a file in raw/networks"),
     ("run.methods", "standard", "'standard'", "list"),
     ("run.seed", -1, "-1", "greater than or equal to 0"),
     ("run.seed", "zero", "'zero'", "integer"),
@@ -368,6 +375,61 @@ def test_a_network_without_feature_maps_takes_no_grad_cam(path: Path) -> None:
     with pytest.raises(UserError, match=r"measured\.grad_cam: not allowed for architecture 'vit_b"):
         load_changed(path, transformer)
     load_changed(path, transformer, ("salience.measured", {"gradient": 8}))
+
+
+def test_a_network_of_ones_own_needs_no_method_and_is_the_only_one_of_its_name(path: Path) -> None:
+    alone = (("run.methods", []), ("run.controls", []), ("run.networks", ["my_network"]))
+    run = load_changed(path, *alone, ("run.seeds", [3, 4])).run
+    assert (run.models, run.each) == (["my_network"], [("my_network", 0)])
+    both = load_changed(path, alone[2], ("run.seeds", [3, 4])).run
+    assert both.models == [*both.trained, "my_network"]
+    assert both.each == [*((name, seed) for name in both.trained for seed in (3, 4)), *run.each]
+
+    with pytest.raises(UserError, match=r"network\.standard: a method has this name; choose"):
+        load_changed(
+            path, ("network.standard", yaml.safe_load(OWN.read_text())["network"]["my_network"])
+        )
+    with pytest.raises(
+        UserError, match=r"stop_at: 'pgd_linf_8' .* take underfit out of run\.controls"
+    ):
+        load_changed(path, alone[0], alone[2])
+
+
+@pytest.mark.parametrize("name", ["own", "timm/vit_tiny_patch16_224", "wide_resnet28_10", None])
+def test_the_architecture_of_a_network_of_ones_own(path: Path, name: str | None) -> None:
+    params = load_changed(path, (f"{NETWORK}.architecture", name))
+    assert params.network["my_network"].architecture == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": [0.5] * 3}, "std: null is not allowed beside mean; give three numbers, or null"),
+        ({"std": [0.5] * 3}, "mean: null is not allowed beside std; give three numbers, or null"),
+        ({"mean": [0, 0, 123.7], "std": [1] * 3}, "mean.2: 123.7 is not allowed; input should be"),
+        ({"mean": [0.5] * 3, "std": [1, 0, 1]}, "std.1: 0 is not allowed; input should be greater"),
+        (
+            {"mean": [0.5], "std": [1] * 3},
+            "mean: [0.5] is not allowed; tuple should have at least 3",
+        ),
+    ],
+)
+def test_what_is_said_of_a_network_of_ones_own_fits_together(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
+    keys = [(f"{NETWORK}.{key}", value) for key, value in changes.items()]
+    path.write_text(yaml.safe_dump(changed(*keys)))
+    assert message_of(path).startswith(f"{NETWORK}.{message}")
+
+
+def test_a_transformer_of_ones_own_takes_no_grad_cam(path: Path) -> None:
+    given = (
+        (f"{NETWORK}.architecture", "timm/vit_tiny_patch16_224"),
+        ("run.networks", ["my_network"]),
+    )
+    with pytest.raises(UserError, match=r"grad_cam: .* 'timm/vit_tiny.* \(network\.my_network\)"):
+        load_changed(path, *given)
+    load_changed(path, given[0])
 
 
 def test_larger_training_images_are_for_crops(path: Path) -> None:

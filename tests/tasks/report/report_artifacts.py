@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
+from atcore.foreign.given import Facts
 from atcore.images.table import CLEAN
 from atcore.quality.results import Probe, Quality
 from atcore.salience import measured
@@ -25,6 +26,9 @@ ATTACKED = 20  # by AutoAttack
 # Markup in names has to arrive in the page as text; the $ must not start a formula in a figure.
 CLASSES = ("<b>disc</b>", "square & co", "$x$", "plus")
 NAUGHTY = "pgd<i>&$linf$"
+# Trained elsewhere; what is found of it is the user's too.
+GIVEN = "mine<u>"
+FACTS = Facts("mine<u>.pth", "resnet18 (torchvision)", 11_689_512, ("Taken <b>off</b>: module.",))
 # Correct answers among 40 images: (clean, attack at 4/255, at 8/255, stylized, by shape,
 # by texture); the rest of the answers name another class.
 COUNTS = {
@@ -32,6 +36,7 @@ COUNTS = {
     "underfit": (30, 4, 0, 8, 2, 36),
     NAUGHTY: (36, 34, 32, 30, 38, 1),
 }
+GIVEN_COUNTS = (38, 30, 26, 12, 30, 6)
 
 
 def _part(variant: str, level: float, right: int, by_texture: int | None = None) -> Predictions:
@@ -65,7 +70,7 @@ def _first(part: Predictions, count: int) -> Predictions:
 
 def parts_of(method: str, seed: int = 0) -> list[Predictions]:
     """Seed 1 has two more right answers to stylized images than seed 0."""
-    clean, attack4, attack8, stylized, shape, texture = COUNTS[method]
+    clean, attack4, attack8, stylized, shape, texture = COUNTS.get(method, GIVEN_COUNTS)
     return [
         _part(CLEAN, 0.0, clean),
         _part("pgd_linf", 4 / 255, attack4),
@@ -82,6 +87,7 @@ def parts_of(method: str, seed: int = 0) -> list[Predictions]:
 def write_params(**run: object) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["method"][NAUGHTY] = values["method"]["pgd_linf_8"]
+    values["network"][GIVEN] = values["network"]["my_network"]
     values["method"]["underfit"]["stop_at"] = NAUGHTY
     values["run"] |= {
         "datasets": ["shapes"],
@@ -127,8 +133,18 @@ def write_measures(method: str, seed: int, rows: list[tuple[str, float]]) -> Non
     measured.write(parts, paths.salience_measures("shapes", method, seed))
 
 
+def _write_answers(method: str, seed: int) -> None:
+    """And what the network looked at."""
+    parts = parts_of(method, seed)
+    predictions.write(parts, CLASSES, paths.predictions("shapes", method, seed))
+    attacks = (*ATTACKS.values(), *AUTO_ATTACKS.values())
+    kept = [(part.variant, part.level) for part in parts if part.variant not in attacks]
+    write_maps(paths.salience_maps("shapes", method, seed), kept)
+    write_measures(method, seed, kept)
+
+
 def _write_method(method: str, seed: int) -> None:
-    predictions.write(parts_of(method, seed), CLASSES, paths.predictions("shapes", method, seed))
+    _write_answers(method, seed)
     adversarial = method == NAUGHTY
     training = {
         "method": method,
@@ -146,11 +162,6 @@ def _write_method(method: str, seed: int) -> None:
         "epoch,loss,accuracy,validation_accuracy,validation_robust_accuracy\n"
         f"1,1.2,0.5,0.6,{robust}\n2,0.9,0.7,0.75,{robust}\n"
     )
-    rows = [(part.variant, part.level) for part in parts_of(method)]
-    attacks = (*ATTACKS.values(), *AUTO_ATTACKS.values())
-    kept = [row for row in rows if row[0] not in attacks]
-    write_maps(paths.salience_maps("shapes", method, seed), kept)
-    write_measures(method, seed, kept)
 
 
 def write_quality() -> None:
@@ -168,6 +179,13 @@ def write_quality() -> None:
         file.parent.mkdir(exist_ok=True, parents=True)
         edges = {level: None if level == 64 else share for level in own}
         file.write_text(Quality(edges, probe if name == "stylized" else None).to_json())
+
+
+def write_given() -> None:
+    """A network that was trained elsewhere; `run.networks` has to name it."""
+    _write_answers(GIVEN, 0)
+    paths.training("shapes", GIVEN, 0).parent.mkdir(parents=True)
+    paths.training("shapes", GIVEN, 0).write_text(FACTS.to_json())
 
 
 def write_artifacts(*seeds: int) -> None:

@@ -1,0 +1,115 @@
+"""Whether weights fit a network, and what they would fit instead."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from atcore.base.wording import some
+from atcore.foreign.architectures import candidates
+from atcore.foreign.given import Given
+from atcore.networks.models import OURS
+
+# Sides of images that networks with a position for each patch are trained on.
+_SIDES = (32, 64, 96, 128, 160, 192, 224, 240, 256, 288, 320, 384, 448, 512)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """How weights differ from those of a network.
+
+    Attributes:
+        missing, unexpected: names.
+        shapes: `name (theirs, not ours)`.
+        outputs: what both have, but for this number of outputs; None where more differs.
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    shapes: list[str]
+    outputs: int | None
+
+    @property
+    def distance(self) -> int:
+        """How many tensors differ."""
+        return len(self.missing) + len(self.unexpected) + len(self.shapes)
+
+    @property
+    def sentence(self) -> str:
+        parts = {"missing": self.missing, "unexpected": self.unexpected, "shapes": self.shapes}
+        return "; ".join(f"{kind}: {some(names)}" for kind, names in parts.items() if names)
+
+
+def misfit(network: nn.Module, tensors: dict[str, Tensor], outputs: int) -> Misfit | None:
+    """How the weights differ from those of a network with so many outputs; None if they fit."""
+    own = network.state_dict()
+    # Counted, but never read; files of before 2018 lack them.
+    missing = [k for k in own if k not in tensors and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in tensors if k not in own]
+    other = [k for k in own if k in tensors and own[k].shape != tensors[k].shape]
+    if not (missing or unexpected or other):
+        return None
+    counts = {
+        tensors[k].shape[0] if own[k].shape == (outputs, *tensors[k].shape[1:]) else None
+        for k in other
+        if tensors[k].dim()
+    }
+    count = counts.pop() if len(counts) == 1 and not (missing or unexpected) else None
+    shapes = [f"{k} ({list(tensors[k].shape)}, not {list(own[k].shape)})" for k in other]
+    return Misfit(missing, unexpected, shapes, count)
+
+
+def load_into(network: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
+    """The network with these weights, which fit, in eval mode."""
+    network.load_state_dict({**network.state_dict(), **tensors})
+    return network.requires_grad_(False).eval()
+
+
+def other_size(given: Given, tensors: dict[str, Tensor], outputs: int) -> int | None:
+    """Another side of images at which weights of the architecture fit."""
+    for side in _SIDES:
+        for candidate in candidates(given, side):
+            try:
+                wrong = misfit(candidate.build(outputs), tensors, outputs)
+            except Exception:  # networks that cannot be built for images so small
+                continue
+            if wrong is None or wrong.outputs is not None:
+                return side
+    return None
+
+
+def closest(tensors: dict[str, Tensor], size: int, outputs: int) -> str | None:
+    """The architecture of this project or of torchvision that weights fit, but for the outputs.
+
+    Of a family, such as all that begin with `resnet`, the first one says whether the others can.
+    """
+    import torchvision  # noqa: PLC0415
+    from torchvision.models import list_models  # noqa: PLC0415
+
+    def tries(name: str) -> Iterator[tuple[str, nn.Module]]:
+        for candidate in candidates(Given("", Path(), name), size):
+            with torch.device("meta"):
+                try:
+                    yield candidate.label, candidate.build(outputs)
+                except (
+                    Exception
+                ):  # those that compute with what they draw, or are for larger images
+                    continue
+
+    families = [[name] for name in OURS]
+    names = sorted(list_models(torchvision.models), key=lambda name: name.split("_")[0])
+    families += [list(group) for _, group in groupby(names, lambda name: name[:5])]
+    for family in families:
+        for name in family:
+            shared = 0.0
+            for label, network in tries(name):
+                wrong = misfit(network, tensors, outputs)
+                if wrong is None or wrong.outputs is not None:
+                    return label
+                shared = max(shared, 1 - len(wrong.unexpected) / len(tensors))
+            if shared < 0.25:
+                break
+    return None

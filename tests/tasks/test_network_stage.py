@@ -58,10 +58,10 @@ def my_network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 3))
 
 
-def exported(module: nn.Module) -> nn.Module:
-    """Export a network by the lines of the page; returns it with its normalisation."""
-    page = (PROJECT / "docs/your-networks.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+def exported(module: nn.Module, page: str = "docs/your-networks.md") -> nn.Module:
+    """Export a network by the lines of a page; returns it with its normalisation."""
+    text = (PROJECT / page).read_text()
+    (code,) = re.findall(r"```python\n(import torch\n.*?)```", text, re.DOTALL)
     assert len(code.strip().splitlines()) <= 8
     names: dict[str, Any] = {"my_network": module}
     exec(code.replace("64, 64", f"{SIDE}, {SIDE}"), names)
@@ -69,10 +69,11 @@ def exported(module: nn.Module) -> nn.Module:
     return whole
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/your-networks.md"])
 def test_the_lines_of_the_docs_export_a_program_that_is_taken_in(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], page: str
 ) -> None:
-    whole = exported(my_network())
+    whole = exported(my_network(), page)
     network.main("shapes", "my_network")
     folder = paths.model("shapes", "my_network", 0)
     assert {path.name for path in folder.iterdir()} == {"model.pt2", "model.json", "README.md"}

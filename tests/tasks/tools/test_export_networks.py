@@ -111,10 +111,13 @@ def test_what_cannot_be_exported_is_said_and_leaves_nothing(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["network"]
 
 
-def test_a_photograph_is_classified_as_the_docs_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/artifacts.md"])
+def test_a_photograph_is_classified_as_the_docs_say(tmp_path: Path, page: str) -> None:
     folder = saved("small", tmp_path / "network")
-    page = (Path(__file__).parents[3] / "docs/artifacts.md").read_text()
-    code = page.split("```python\n")[1].split("```")[0]
+    text = (Path(__file__).parents[3] / page).read_text()
+    code = text.split("```python\nimport atcore\n")[1].split("```")[0]
+    assert len(code.strip().splitlines()) < 8
+    code = "import atcore\n" + code
     code = code.replace("models/shapes/pgd_linf_8/0", str(folder))
     photograph = tmp_path / "photograph.png"
     torchvision.utils.save_image(torch.rand(3, 80, 120), photograph)

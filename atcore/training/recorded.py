@@ -33,7 +33,8 @@ def cuda_graph(run: Callable[[], Sequence[Tensor]]) -> tuple[Sequence[Tensor], C
             for _ in range(_WARM_UP):
                 run()
         torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph):
+        # Other threads, which read the next batches, may go on.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             results = run()
     return results, graph.replay
 

@@ -64,7 +64,9 @@ def misfit(network: nn.Module, tensors: dict[str, Tensor], outputs: int) -> Misf
 
 def load_into(network: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     """The network with these weights, which fit, in eval mode."""
-    network.load_state_dict({**network.state_dict(), **tensors})
+    state = network.state_dict()  # with the versions of its modules, which some ask for
+    state.update(tensors)
+    network.load_state_dict(state)
     return network.requires_grad_(False).eval()
 
 

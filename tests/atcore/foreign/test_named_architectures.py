@@ -72,6 +72,14 @@ def normalised(size: int) -> Tensor:
             id="mobilenet_v3_small",
         ),
         pytest.param(
+            "mnasnet0_5",
+            lambda: bare("mnasnet0_5", 3, 32),
+            32,
+            "mnasnet0_5 (torchvision)",
+            "mnasnet0_5",
+            id="mnasnet0_5",
+        ),
+        pytest.param(
             "preact_resnet18",
             lambda: robustbench("resnet").PreActResNet(
                 robustbench("resnet").PreActBlock, [2, 2, 2, 2], 3, True, True

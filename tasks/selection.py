@@ -4,7 +4,7 @@ DVC has no name for "what `run` selects" but the folder in which it lies. So res
 selection has left would change what evaluate, salience and report depend on; they go, as they do
 with `dvc checkout`. DVC's cache keeps them, and selecting them again brings them back. What it does
 not have, or what somebody has changed, stays. Networks stay too: no stage depends on their whole
-folder.
+folder. Folders of which nothing is selected are made, as stages depend on them all the same.
 """
 
 import shutil
@@ -72,7 +72,8 @@ def _in_cache(recorded: Mapping[Path, dict[str, Any]]) -> set[Path]:
 
 
 def main() -> None:
-    selected = set(_selected(params.load()))
+    settings = params.load()
+    selected = set(_selected(settings))
     others = {
         path: entry
         for path, entry in _recorded().items()
@@ -87,6 +88,9 @@ def main() -> None:
     ):
         if names:
             print(f"{what}: {some(sorted(map(str, names)))}")
+    for dataset in settings.run.datasets:
+        for of_one in (paths.variant(dataset, "any"), paths.quality(dataset, "any")):
+            of_one.parent.mkdir(parents=True, exist_ok=True)
     write_text(paths.SELECTION, _DONE)
 
 

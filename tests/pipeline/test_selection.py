@@ -1,11 +1,12 @@
 """What is computed again follows from what is selected, not from what else lies there."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flow_workspace import git
-from pipeline_workspace import EVERYTHING, Workspace, stale, succeeded, the_error
+from pipeline_workspace import EVERYTHING, Workspace, clear, stale, succeeded, the_error
 
 SECOND: dict[str, Any] = {
     "run.datasets": ["second"],
@@ -65,6 +66,17 @@ def test_one_selection_after_the_other_is_clean_here_and_in_a_clone_and_repeats_
     (catalogued.root / "params.yaml").write_text(before)
     assert succeeded(catalogued.repro()).stages_run == ["selection"]
     assert catalogued.digests(*first) == first
+
+
+def test_a_selection_without_variants_asks_about_clean_and_attacked_images(
+    workspace: Workspace,
+) -> None:
+    for folder in ("variants", "quality", "dvc.lock"):
+        clear(workspace.root / folder)
+    workspace.set({"run.variants": [], "run.controls": []})
+    succeeded(workspace.repro())
+    summary = json.loads((workspace.root / "reports/summary.json").read_text())
+    assert {record["variant"] for record in summary} == {"clean", "pgd_linf"}
 
 
 def test_what_the_cache_cannot_bring_back_stays(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
 """Networks that were trained elsewhere: read, understood, checked, and made one of this project.
 
-Imports base, networks and statistics.
+Imports base, images, networks and statistics.
 """

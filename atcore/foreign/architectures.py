@@ -16,8 +16,8 @@ from atcore.foreign.given import OWN, TIMM, Given
 from atcore.networks.models import OURS, bare
 from atcore.networks.preactivated import preact_resnet18
 
-# Below the first, residual networks of this project have a stem for small images; at the second
-# they have ImageNet's.
+# Sides at which `models.bare` builds residual networks of torchvision with a stem for small images
+# and with ImageNet's.
 _SMALL, _LARGE = 32, 224
 
 
@@ -39,9 +39,9 @@ class Candidate:
 def _timm(name: str, key: str, size: int) -> Callable[[int], nn.Module]:
     if importlib.util.find_spec("timm") is None:
         raise UserError(f"{key}: {TIMM}{name} needs a package: .venv/bin/pip install timm")
-    from timm import create_model, list_models  # noqa: PLC0415
+    from timm import create_model, is_model, list_models  # noqa: PLC0415
 
-    if name not in list_models():
+    if not is_model(name):
         near = get_close_matches(name, list_models(), 3)
         raise UserError(f"{key}: timm has no {name!r}{f'; near: {some(near)}' if near else ''}")
 

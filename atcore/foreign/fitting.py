@@ -64,20 +64,42 @@ def misfit(network: nn.Module, tensors: dict[str, Tensor], outputs: int) -> Misf
 
 def load_into(network: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     """The network with these weights, which fit, in eval mode."""
-    network.load_state_dict({**network.state_dict(), **tensors})
+    state = network.state_dict()  # with the versions of its modules, which some ask for
+    state.update(tensors)
+    network.load_state_dict(state)
     return network.requires_grad_(False).eval()
 
 
-def other_size(given: Given, tensors: dict[str, Tensor], outputs: int) -> int | None:
-    """Another side of images at which weights of the architecture fit."""
+def _tried(given: Given, size: int, outputs: int, device: str) -> Iterator[tuple[str, nn.Module]]:
+    """The networks of an architecture, each with its label; on `meta` without their weights."""
+    for candidate in candidates(given, size):
+        try:
+            with torch.device(device):
+                network = candidate.build(outputs)
+        except Exception:  # it computes with what it draws, or is not for images of this size
+            continue
+        yield candidate.label, network
+
+
+def _fits(network: nn.Module, tensors: dict[str, Tensor], outputs: int) -> bool:
+    """Whether the weights are those of a network, but perhaps for their number of outputs."""
+    wrong = misfit(network, tensors, outputs)
+    return wrong is None or wrong.outputs is not None
+
+
+def other_size(given: Given, tensors: dict[str, Tensor], wrong: Misfit, outputs: int) -> int | None:
+    """Another side of images at which weights fit the architecture.
+
+    Args:
+        wrong: how they do not at the present one; where nothing but positions differs, by name,
+            there may be one.
+    """
+    if wrong.missing or wrong.unexpected or not any("pos" in shape for shape in wrong.shapes):
+        return None
     for side in _SIDES:
-        for candidate in candidates(given, side):
-            try:
-                wrong = misfit(candidate.build(outputs), tensors, outputs)
-            except Exception:  # networks that cannot be built for images so small
-                continue
-            if wrong is None or wrong.outputs is not None:
-                return side
+        tried = _tried(given, side, outputs, "cpu")
+        if any(_fits(network, tensors, outputs) for _, network in tried):
+            return side
     return None
 
 
@@ -89,27 +111,16 @@ def closest(tensors: dict[str, Tensor], size: int, outputs: int) -> str | None:
     import torchvision  # noqa: PLC0415
     from torchvision.models import list_models  # noqa: PLC0415
 
-    def tries(name: str) -> Iterator[tuple[str, nn.Module]]:
-        for candidate in candidates(Given("", Path(), name), size):
-            with torch.device("meta"):
-                try:
-                    yield candidate.label, candidate.build(outputs)
-                except (
-                    Exception
-                ):  # those that compute with what they draw, or are for larger images
-                    continue
-
     families = [[name] for name in OURS]
-    names = sorted(list_models(torchvision.models), key=lambda name: name.split("_")[0])
-    families += [list(group) for _, group in groupby(names, lambda name: name[:5])]
+    names = sorted(list_models(torchvision.models))
+    families += [list(group) for _, group in groupby(names, lambda name: name[:4])]
     for family in families:
         for name in family:
-            shared = 0.0
-            for label, network in tries(name):
-                wrong = misfit(network, tensors, outputs)
-                if wrong is None or wrong.outputs is not None:
+            known: set[str] = set()
+            for label, network in _tried(Given("", Path(), name), size, outputs, "meta"):
+                if _fits(network, tensors, outputs):
                     return label
-                shared = max(shared, 1 - len(wrong.unexpected) / len(tensors))
-            if shared < 0.25:
+                known |= network.state_dict().keys()
+            if len(known & tensors.keys()) < len(tensors) / 4:
                 break
     return None

@@ -2,14 +2,27 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from atcore.base.errors import UserError
-from atcore.foreign.architectures import candidates
+from atcore.foreign.architectures import Candidate, candidates
 from atcore.foreign.fitting import Misfit, closest, load_into, misfit, other_size
 from atcore.foreign.found import Found
 from atcore.foreign.given import Given
 from atcore.foreign.outputs import outputs, wrong_count
 from atcore.foreign.weights import Weights, read
 from atcore.foreign.wrappings import unwrapped
+
+
+def _built(candidate: Candidate, outputs: int, size: int, key: str) -> nn.Module:
+    try:
+        return candidate.build(outputs)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{key}.architecture: {candidate.label} is not for images of {size} px ({reason}); "
+            f"{key}.input_size says which it takes"
+        ) from error
 
 
 def read_weights(given: Given, file: Path, image_size: int, classes: tuple[str, ...]) -> Found:
@@ -28,7 +41,7 @@ def read_weights(given: Given, file: Path, image_size: int, classes: tuple[str, 
     expected = len(outputs(given, weights.classes, classes).names)
     near: tuple[Misfit, Weights] | None = None
     for candidate in candidates(given, size):
-        network = candidate.build(expected)
+        network = _built(candidate, expected, size, key)
         for taken in unwrapped(weights):
             differs = misfit(network, taken.tensors, expected)
             if differs is None:
@@ -47,13 +60,12 @@ def read_weights(given: Given, file: Path, image_size: int, classes: tuple[str, 
                 near = differs, taken
     assert near is not None
     wrong, nearest = near
-    if not (wrong.missing or wrong.unexpected):
-        side = other_size(given, nearest.tensors, expected)
-        if side is not None:
-            raise UserError(
-                f"{key}.input_size: {file.name} is for images of {side} px, not of {size}; "
-                f"input_size: {side} has them resized inside the network"
-            )
+    side = other_size(given, nearest.tensors, wrong, expected)
+    if side is not None:
+        raise UserError(
+            f"{key}.input_size: {file.name} is for images of {side} px, not of {size}; "
+            f"input_size: {side} has them resized inside the network"
+        )
     other = closest(nearest.tensors, size, expected)
     hint = f"they fit {other}" if other else "no architecture of this project or torchvision fits"
     raise UserError(

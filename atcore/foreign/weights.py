@@ -68,7 +68,8 @@ def channels(value: Any) -> Channels | None:
     values = value
     if isinstance(value, Tensor) and value.numel() == 3:
         values = [float(str(each)) for each in value.float().flatten().numpy()]
-    if isinstance(values, list | tuple) and len(values) == 3:
+    numbers = isinstance(values, list | tuple) and all(isinstance(v, int | float) for v in values)
+    if numbers and len(values) == 3:
         return (float(values[0]), float(values[1]), float(values[2]))
     return None
 

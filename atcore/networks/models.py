@@ -184,7 +184,13 @@ def load(spec: ModelSpec, weights: bytes, device: torch.device | str = "cpu") ->
         return programs.load(weights, device)
     model = build(spec)
     try:
-        model.load_state_dict(load_tensors(weights))
+        loaded = load_tensors(weights)
+        # With the versions of its modules, which MNASNet asks for.
+        state = model.state_dict()
+        for name in state.keys() - loaded.keys():
+            del state[name]
+        state.update(loaded)
+        model.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"model weights do not fit {spec.architecture}: {reason}") from error

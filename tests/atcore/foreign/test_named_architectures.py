@@ -72,6 +72,14 @@ def normalised(size: int) -> Tensor:
             id="mobilenet_v3_small",
         ),
         pytest.param(
+            "mnasnet0_5",
+            lambda: bare("mnasnet0_5", 3, 32),
+            32,
+            "mnasnet0_5 (torchvision)",
+            "mnasnet0_5",
+            id="mnasnet0_5",
+        ),
+        pytest.param(
             "preact_resnet18",
             lambda: robustbench("resnet").PreActResNet(
                 robustbench("resnet").PreActBlock, [2, 2, 2, 2], 3, True, True
@@ -307,6 +315,13 @@ def test_a_network_for_larger_images_is_refused_with_the_key_that_resizes(tmp_pa
     with pytest.raises(UserError, match=r"mine\.pth: takes no images of 16 px .* input_size"):
         taken(described, size=16)
     assert taken(replace(described, input_size=64), size=16).spec.image_size == 16
+
+
+def test_a_size_at_which_none_can_be_built_is_refused(tmp_path: Path) -> None:
+    torch.save(random(own).state_dict(), tmp_path / "mine.pth")
+    said = r"architecture: vit_b_16 \(torchvision\) is not for images of 40 px .*input_size"
+    with pytest.raises(UserError, match=said):
+        taken(given(tmp_path, "vit_b_16", mean=MEAN, std=STD), size=40)
 
 
 def test_the_random_numbers_of_others_are_left_alone(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_stem_of_a_small_resnet18_is_initialised_for_its_own_size() -> None:
     assert weights.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "mnasnet0_5"])
 def test_a_saved_network_answers_alike_after_loading(architecture: str) -> None:
     spec = replace(SPEC, architecture=architecture)
     model = seeded(spec).train()

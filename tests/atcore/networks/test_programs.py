@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from atcore_samples import shapes_table
 from test_folding import images, lived_in, network
 from torch import Tensor, nn
 
 import atcore
+from atcore.attacks.auto_attack import AutoAttack
+from atcore.attacks.pgd import PGD
+from atcore.attacks.threats import Linf
 from atcore.base.errors import UserError
+from atcore.evaluation.asking import predict
 from atcore.networks import programs
 from atcore.networks.architecture import PROGRAM, ModelSpec
 from atcore.networks.folding import FoldedTwin, load_folded
-from atcore.networks.models import load, weights_to_bytes
+from atcore.networks.models import build, load, weights_to_bytes
 from atcore.salience.explain import untrained_network
 from atcore.salience.maps import feature_maps, grad_cam
 
@@ -195,6 +200,22 @@ def test_its_untrained_reference_has_its_values_in_another_order(program: bytes)
     untrained_network.cache_clear()
     with torch.no_grad():
         assert torch.equal(untrained_network(AS_PROGRAM, program, 0, "cpu")(images(32)), answers[1])
+
+
+def test_attacks_find_what_they_find_on_the_network_it_was_recorded_from() -> None:
+    table = shapes_table(4)
+    spec = replace(SPEC, classes=table.classes)
+    weights = weights_to_bytes(lived_in(build(spec)))
+    recorded = programs.write(load(spec, weights), 32)
+    networks = [
+        load_folded(spec, weights, "cpu"),
+        load_folded(replace(spec, architecture=PROGRAM), recorded, "cpu"),
+    ]
+    threat = Linf(8 / 255)
+    for attack in (PGD(threat=threat, step_size=2 / 255, steps=3), AutoAttack(threat)):
+        given = {"variant": "attacked", "level": 0.0, "attack": attack, "seed": 0, "device": "cpu"}
+        expected, found = (predict(each, table, **given) for each in networks)
+        assert (found.probabilities == expected.probabilities).all()
 
 
 # --- what is refused ------------------------------------------------------------------------------

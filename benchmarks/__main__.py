@@ -60,8 +60,11 @@ def main() -> None:
         f"of the program that is named with it.\n\nOn {_processor()}, torch {torch.__version__}, "
         f"{versions}.\n"
     )
-    sections = [_section(title, *command) for title, command in _SECTIONS.items()]
-    write_text(page, "\n".join([head, *sections]))
+    written = [head]
+    for title, command in _SECTIONS.items():
+        written.append(_section(title, *command))
+        # As it goes: the last section shall not be able to lose the first.
+        write_text(page, "\n".join(written))
 
 
 if __name__ == "__main__":

@@ -148,27 +148,27 @@ def main() -> None:
             step()
             if warm:
                 times[name].append(time.perf_counter() - started)
+    named = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox"))
     print(
         f"{options.architecture}, batch {options.batch}, PGD-{options.steps}, "
         f"{options.threads} threads on {platform.machine()}, ours in "
-        f"{resolved(spec.precision, _CPU)}, n = {options.runs}"
+        f"{resolved(spec.precision, _CPU)}, n = {options.runs}; {named}\n"
     )
-    print(", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox")))
     product = times.pop("product")
-    shares = [
-        (flop / ours) / (2 * _SIDE**3 / own)
-        for ours, own in zip(times["ours"], product, strict=True)
-    ]
-    print(
-        f"matrix product {2e-9 * _SIDE**3 / statistics.median(product):.0f} GFLOP/s, of which our "
-        f"step reaches {statistics.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]"
-    )
+    rounds = zip(times["ours"], product, strict=True)
+    shares = [(flop / ours) / (2 * _SIDE**3 / own) for ours, own in rounds]
+    print("| | ms per step | times ours |\n|---|---|---|")
     for name, seconds in times.items():
         ratios = [theirs / ours for theirs, ours in zip(seconds, times["ours"], strict=True)]
         print(
-            f"{name:12s} {1000 * statistics.median(seconds):8.1f} ms per step, "
-            f"{statistics.median(ratios):5.2f} [{min(ratios):.2f}, {max(ratios):.2f}] times ours"
+            f"| {name} | {1000 * statistics.median(seconds):.1f} "
+            f"| {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}] |"
         )
+    rate = 2e-9 * _SIDE**3 / statistics.median(product)
+    print(
+        f"\nA matrix product runs at {rate:.0f} GFLOP/s, of which our step reaches "
+        f"{statistics.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]."
+    )
 
 
 if __name__ == "__main__":

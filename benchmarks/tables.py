@@ -218,7 +218,7 @@ def main() -> None:
                 figures.append(_measured(way, Path(folder), options.images, options.side))
     print(
         f"{options.images} images of {options.side} px, {options.rounds} rounds, "
-        f"{platform.machine()}, pyarrow {pa.__version__}"
+        f"{platform.machine()}, pyarrow {pa.__version__}\n"
     )
     print("| | write, s | open, ms | batch of 128, ms | writer's peak, MB | reader's peak, MB |")
     print("|---|---|---|---|---|---|")

@@ -5,12 +5,10 @@ the worker (`tasks.cluster.resumable`). Several workers train with Ray Train, wh
 with a storage that all nodes share (`tasks.cluster.data_parallel`).
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atcore.base.errors import UserError
@@ -197,16 +195,6 @@ def _train_remotely(
     yield from train(spec, model, *own, checkpoint=checkpoint, device=device)
 
 
-def _curve(history: tuple[Epoch, ...]) -> str:
-    buffer = io.StringIO()
-    names = {"number": "epoch"}
-    rows = [{names.get(k, k): v for k, v in asdict(epoch).items()} for epoch in history]
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
 def _detail(epoch: Epoch) -> str:
     robust = epoch.validation_robust_accuracy
     shown = "" if robust is None else f", robust {robust:.3f}"
@@ -288,17 +276,8 @@ def main(dataset: str, method: str, number: str) -> None:
             forget = saved.unlink
         weights = pool.call(_weights, progress.checkpoint, model)
     _explain_end(progress, chosen.keep, target)
-    summary = {
-        "method": method,
-        "finished": progress.finished,
-        "epochs": progress.kept.number,
-        "target_accuracy": target,
-        "validation_accuracy": progress.kept.validation_accuracy,
-        "validation_robust_accuracy": progress.kept.validation_robust_accuracy,
-        "precision": progress.kept.precision,
-    }
-    write_text(paths.curve(dataset, method, seed), _curve(progress.history))
-    write_text(paths.training(dataset, method, seed), json.dumps(summary, indent=2) + "\n")
+    write_text(paths.curve(dataset, method, seed), progress.curve())
+    write_text(paths.training(dataset, method, seed), progress.summary(method, target))
     origin = _origin(chosen, data.training, progress)
     trained.write(dataset, method, seed, model, weights, origin)
     forget()

@@ -1,6 +1,9 @@
 """How a training goes, for those who watch it: without torch, which takes seconds to import."""
 
-from dataclasses import dataclass
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,26 @@ class Progress:
     checkpoint: bytes
     finished: str | None
     kept: Epoch
+
+    def curve(self) -> str:
+        """The learning curve as CSV, one row per epoch."""
+        buffer = io.StringIO()
+        names = {"number": "epoch"}
+        rows = [{names.get(k, k): v for k, v in asdict(epoch).items()} for epoch in self.history]
+        writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return buffer.getvalue()
+
+    def summary(self, method: str, target: float | None) -> str:
+        """How it ended, as JSON; `target` is the accuracy that it was to stop at, if any."""
+        summary = {
+            "method": method,
+            "finished": self.finished,
+            "epochs": self.kept.number,
+            "target_accuracy": target,
+            "validation_accuracy": self.kept.validation_accuracy,
+            "validation_robust_accuracy": self.kept.validation_robust_accuracy,
+            "precision": self.kept.precision,
+        }
+        return json.dumps(summary, indent=2) + "\n"

@@ -270,8 +270,8 @@ class Training:
 
     def replayed(self, clean: Tensor, replays: int, step: int, batch: int) -> Iterator[Tensor]:
         """Images of free training, each attacked along the gradient of the update before."""
-        # A smaller last batch starts anew: its images are not divided among workers as others are.
         assert self.spec.attack is not None
+        # A smaller last batch starts anew: its images are not divided among workers as others are.
         delta = self.carried if batch == self.spec.batch_size else None
         if delta is None:
             delta = self.spec.attack.threat.zero(clean)

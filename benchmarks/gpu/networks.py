@@ -1,11 +1,8 @@
 """Trains the methods one after the other, and asks each network everything that a report shows."""
 
-import csv
-import io
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,31 +49,11 @@ def model_spec(out: Path, params: dict[str, Any]) -> ModelSpec:
     return ModelSpec(architecture, images.classes, settings["image_size"], mean, std)
 
 
-def _curve(progress: Progress) -> str:
-    buffer = io.StringIO()
-    names = {"number": "epoch"}
-    rows = [{names.get(k, k): v for k, v in asdict(epoch).items()} for epoch in progress.history]
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
 def _write_network(out: Path, method: str, model: ModelSpec, progress: Progress) -> None:
-    kept = progress.kept
-    summary = {
-        "method": method,
-        "finished": progress.finished,
-        "epochs": kept.number,
-        "target_accuracy": None,
-        "validation_accuracy": kept.validation_accuracy,
-        "validation_robust_accuracy": kept.validation_robust_accuracy,
-        "precision": kept.precision,
-    }
     curves = out / "curves" / DATASET / method
     curves.mkdir(parents=True, exist_ok=True)
-    write_text(curves / "0.csv", _curve(progress))
-    write_text(curves / "0.json", json.dumps(summary, indent=2) + "\n")
+    write_text(curves / "0.csv", progress.curve())
+    write_text(curves / "0.json", progress.summary(method, None))
     weights = weights_to_bytes(trained_weights(progress.checkpoint, model))
     with replacing(out / "models" / DATASET / method / "0") as folder:
         folder.mkdir()
@@ -93,7 +70,7 @@ def train_network(
         end: `time.monotonic` after which no epoch is begun that would not be over by then.
 
     Returns:
-        Seconds of each epoch, validation and checkpoint left out.
+        Seconds of each epoch, with validation and checkpoint.
 
     Raises:
         OutOfTimeError: the training is not over.

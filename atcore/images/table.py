@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 # What images are called that no variant has changed.
 CLEAN = "clean"
 # Of all images that a piece of work holds; what is computed of a pixel takes a hundred bytes.
-_PIXELS = 500 * 64**2
+_PIXELS = 250 * 64**2
 
 
 def at_most(count: int, side: int) -> int:

@@ -17,7 +17,7 @@ def test_slices_are_all_rows_in_order(count: int, size: int) -> None:
 
 
 def test_pieces_of_work_hold_fewer_of_larger_images() -> None:
-    assert [at_most(500, side) for side in (32, 64, 128, 256)] == [500, 500, 125, 31]
+    assert [at_most(500, side) for side in (32, 64, 128, 256)] == [500, 250, 62, 15]
     assert at_most(8, 64) == 8
     assert at_most(8, 10_000) == 1
 

@@ -75,3 +75,7 @@ def test_every_file_of_a_room_counts_for_dvc_and_for_checkpoints_alike(repo: Rep
             path = ROOT / dep
             found |= {Path(f) for f in repo.dvcignore.find(repo.fs, str(path))} or {path}
         assert found == set(deciding(stage))
+
+
+def test_the_stages_can_be_read_from_top_to_bottom() -> None:
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 250

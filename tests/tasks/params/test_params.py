@@ -260,7 +260,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (
         "method.pgd_linf_8.attack.step_size",
         "4/255",
-        "0.0156863 is not allowed with 3 steps (dataset.shapes.training.attack_steps)",
+        "0.0156863 is not allowed with 2 steps (dataset.shapes.training.attack_steps)",
         "did you mean 0.5?",
     ),
     ("method.fgsm_8.attack.step_size", "8/255", "is not allowed with one step", "mean 1?"),

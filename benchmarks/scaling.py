@@ -5,15 +5,16 @@
 Each training is of a few random images for one epoch, in batches, with a few more to validate on:
 the epochs of `atcore.training`, after one of a single batch. An evaluation attacks images with as
 many steps and asks for the images themselves, by `atcore.evaluation`, with labels that no attack
-gets away from: the most that it can take. Resolutions run in processes of their own, whose peak is
-their memory. "said" is what the cost model of `make paper-dry` says, divided by what was measured:
-it measures in a process of its own too, and knows nothing of these. Prints medians [minimum,
-maximum] over the rounds, and least squares through all rounds with their standard errors: of the
-logarithms where an exponent is given. Writes nothing.
+gets away from: the most that it can take. MB are the peak of a process, which is a new one for each
+resolution. "said" is what the cost model of `make paper-dry` says, divided by what was measured: it
+measures in a process of its own, right before. Prints medians [minimum, maximum] over the rounds,
+and least squares through all rounds with their standard errors: of the logarithms where an exponent
+is given. Writes nothing, and leaves a GPU alone.
 """
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ from tasks.cost.timing import Costs, measured_here
 from tasks.train import training_spec
 
 PROJECT = Path(__file__).parents[1]
-_DATASET, _METHOD = "shapes", "pgd_linf_8"
+_DATASET = "shapes"
 METHODS = ("standard", "fgsm_8", "free_8", "pgd_linf_8", "pgd_l2", "trades_8", "stadv")
 _VALIDATION = 4
 # No attack gets an image away from what the network says of it within so small a radius.
@@ -60,14 +61,23 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: a network on images of a side in pixels, by so many steps of PGD."""
+    """What is trained or asked.
+
+    Attributes:
+        side: of the images, in pixels.
+        steps: of PGD.
+        images, batch: how many of them, and how many a training takes at once.
+        method: that trains.
+        variants: so many sets of images are asked for beside the images themselves.
+    """
 
     architecture: str
     side: int
     steps: int
     images: int
     batch: int
-    variants: tuple[str, ...] = ()
+    method: str = "pgd_linf_8"
+    variants: int = 0
 
     @property
     def settings(self) -> params.Params:
@@ -84,15 +94,15 @@ class Case:
             }
         )
         dataset = own.model_copy(update={"image_size": self.side, "training": training})
-        run = known.run.model_copy(update={"variants": list(self.variants)})
-        return known.model_copy(update={"run": run, "dataset": {_DATASET: dataset}})
+        return known.model_copy(update={"dataset": {_DATASET: dataset}})
 
     @property
     def model(self) -> ModelSpec:
         return ModelSpec(self.architecture, tuple("abcdefgh"), self.side, (0.5,) * 3, (0.25,) * 3)
 
-    def spec(self, method: str) -> TrainingSpec:
-        return training_spec(self.settings, _DATASET, method, 0)
+    @property
+    def spec(self) -> TrainingSpec:
+        return training_spec(self.settings, _DATASET, self.method, 0)
 
     def table(self) -> ImageTable:
         """Random images."""
@@ -111,7 +121,7 @@ class Taken:
 
 
 def apart(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function of this module in a process of its own."""
+    """Call a function in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
         return pool.submit(function, *arguments).result()
@@ -131,21 +141,24 @@ def taken(call: Callable[[], object], rounds: int) -> Taken:
     return Taken(seconds, memory)
 
 
-def trained(case: Case, method: str, rounds: int) -> Taken:
-    """An epoch of training, with its validation."""
+def _trained(case: Case, rounds: int) -> Taken:
     table = case.table()
     images, labels = torch.from_numpy(table.images), torch.from_numpy(table.labels.astype(np.int64))
     whole, one, few = (
         LoadedSplit(images[:count], labels[:count])
         for count in (case.images, case.batch, _VALIDATION)
     )
-    run = Training(case.spec(method), case.model, case.images, _CPU)
+    run = Training(case.spec, case.model, case.images, _CPU)
     run.epoch(1, one, few)
     return taken(lambda: run.epoch(1, whole, few), rounds)
 
 
-def asked(case: Case, variants: int, rounds: int) -> Taken:
-    """Images asked as they are, with their variants and under attack, by one task."""
+def trained(cases: Sequence[Case], rounds: int) -> list[Taken]:
+    """An epoch of training, with its validation."""
+    return [_trained(case, rounds) for case in cases]
+
+
+def _asked(case: Case, rounds: int) -> Taken:
     torch.set_num_threads(1)
     network = load_folded(case.model, weights_to_bytes(build(case.model)), "cpu")
     attack = PGD(threat=Linf(_HARMLESS), step_size=_HARMLESS, steps=case.steps)
@@ -158,7 +171,7 @@ def asked(case: Case, variants: int, rounds: int) -> Taken:
     table = replace(table, labels=ask(None, table))
 
     def all_of_it() -> None:
-        for _ in range(1 + variants):
+        for _ in range(1 + case.variants):
             ask(None, table)
         ask(attack, table)
 
@@ -166,15 +179,19 @@ def asked(case: Case, variants: int, rounds: int) -> Taken:
     return taken(all_of_it, rounds)
 
 
+def asked(cases: Sequence[Case], rounds: int) -> list[Taken]:
+    """Images asked as they are, with their variants and under attack, by one task."""
+    return [_asked(case, rounds) for case in cases]
+
+
 def varied(case: Case, rounds: int) -> dict[tuple[str, float], Taken]:
-    """Images turned into every variant of a case, by its name and level."""
-    table, catalogue = case.table(), case.settings.variant
+    """Images turned into every selected variant, by its name and level."""
+    table, settings = case.table(), case.settings
     found = {}
-    for name in case.variants:
-        for level in catalogue[name].levels:
-            change = partial(vary, catalogue[name].kind, table, level, table, 0)
-            change()
-            found[name, level] = taken(change, rounds)
+    for name, level in settings.variant_levels:
+        change = partial(vary, settings.variant[name].kind, table, level, table, 0)
+        change()
+        found[name, level] = taken(change, rounds)
     return found
 
 
@@ -183,7 +200,7 @@ def varied(case: Case, rounds: int) -> dict[tuple[str, float], Taken]:
 
 def foretold(case: Case) -> Costs:
     """What the cost model measures."""
-    return measured_here(case.settings, _DATASET, case.model)
+    return apart(measured_here, case.settings, _DATASET, case.model)
 
 
 @dataclass(frozen=True)
@@ -206,18 +223,28 @@ class Row:
         return [1000 * seconds / self.images for seconds in self.taken.seconds]
 
 
-def training(case: Case, method: str, said: Costs, rounds: int, amount: int | str) -> Row:
-    spec = replace(case.spec(method), epochs=1)
-    seconds = training_passes(spec, case.images, _VALIDATION).seconds(said.training)
-    memory = said.update.of(learned_at_once(spec))
-    return Row(amount, case.images, apart(trained, case, method, rounds), seconds, memory)
+Amounts = Sequence[int | str]
 
 
-def evaluation(case: Case, variants: int, said: Costs, rounds: int, amount: int) -> Row:
-    # One look after the last step, and one for the answer.
-    passes = Passes(attack=case.steps, forward=1 + variants + 2) * case.images
-    seconds, memory = passes.seconds(said.evaluation), said.attack.of(case.images)
-    return Row(amount, case.images, apart(asked, case, variants, rounds), seconds, memory)
+def training(amounts: Amounts, cases: Sequence[Case], said: Costs, rounds: int) -> list[Row]:
+    """Trainings, named by their amounts, in one process."""
+    rows = []
+    for amount, case, own in zip(amounts, cases, apart(trained, cases, rounds), strict=True):
+        spec = replace(case.spec, epochs=1)
+        seconds = training_passes(spec, case.images, _VALIDATION).seconds(said.training)
+        rows.append(Row(amount, case.images, own, seconds, said.update.of(learned_at_once(spec))))
+    return rows
+
+
+def evaluation(amounts: Amounts, cases: Sequence[Case], said: Costs, rounds: int) -> list[Row]:
+    """Evaluations of a batch, named by their amounts, in one process."""
+    rows, alone = [], [replace(case, images=case.batch) for case in cases]
+    for amount, case, own in zip(amounts, alone, apart(asked, alone, rounds), strict=True):
+        # One look after the last step, and one for the answer.
+        passes = Passes(attack=case.steps, forward=1 + case.variants + 2) * case.images
+        seconds, memory = passes.seconds(said.evaluation), said.attack.of(case.images)
+        rows.append(Row(amount, case.images, own, seconds, memory))
+    return rows
 
 
 def changes(case: Case, said: Costs, rounds: int) -> list[Row]:
@@ -317,6 +344,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     rounds, steps = options.rounds, options.steps[0]
     print(
         f"Trainings of {options.images} images in batches of {options.batch}, evaluations of one "
@@ -328,32 +356,30 @@ def main() -> None:
 
     for architecture in options.architectures:
         cases = [case(architecture, side) for side in options.sides]
-        said = [apart(foretold, each) for each in cases]
-        pairs = list(zip(cases, said, strict=True))
-        rows = [training(each, _METHOD, own, rounds, each.side) for each, own in pairs]
-        _table(f"{architecture}, PGD-{steps} training, side in px", rows)
-        _growing(cases, rows)
-        alone = [(replace(each, images=each.batch), own) for each, own in pairs]
-        rows = [evaluation(each, 0, own, rounds, each.side) for each, own in alone]
-        _table(f"{architecture}, evaluation with PGD-{steps}, side in px", rows)
-        _growing(cases, rows)
+        trainings, evaluations = [], []
+        for each in cases:
+            said = foretold(each)
+            trainings += training([each.side], [each], said, rounds)
+            evaluations += evaluation([each.side], [each], said, rounds)
+        for what, rows in (("training", trainings), ("evaluation", evaluations)):
+            _table(f"{architecture}, {what} with PGD-{steps}, side in px", rows)
+            _growing(cases, rows)
 
-    known = params.load(PROJECT / "params.yaml").run.variants
-    first = replace(case(options.architectures[0], options.sides[0]), variants=tuple(known))
-    said_of_it, name = apart(foretold, first), f"{first.architecture}, {first.side} px"
-    rows = [
-        training(replace(first, steps=each), _METHOD, said_of_it, rounds, each)
-        for each in options.steps
-    ]
+    first = case(options.architectures[0], options.sides[0])
+    said, name = foretold(first), f"{first.architecture}, {first.side} px"
+    cases = [replace(first, steps=each) for each in options.steps]
+    rows = training(options.steps, cases, said, rounds)
     _table(f"{name}, training, PGD steps", rows)
     _straight("steps", rows)
-    rows = [training(first, method, said_of_it, rounds, method) for method in METHODS]
-    _table(f"{name}, training, method", rows)
+    cases = [replace(first, method=each) for each in METHODS]
+    rows = training(METHODS, cases, said, rounds)
+    _table(f"{name}, training with PGD-{steps}, method", rows)
     _add_up("methods", rows)
-    rows = [evaluation(first, count, said_of_it, rounds, count) for count in options.counts]
-    _table(f"{name}, evaluation, variants and levels", rows)
+    cases = [replace(first, variants=each) for each in options.counts]
+    rows = evaluation(options.counts, cases, said, rounds)
+    _table(f"{name}, evaluation with PGD-{steps}, variants", rows)
     _straight("variants", rows)
-    rows = changes(first, said_of_it, rounds)
+    rows = changes(first, said, rounds)
     _table(f"{first.side} px, variant and level", rows)
     _add_up("variants", rows)
 

@@ -354,8 +354,8 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     ended = ahead(tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = re.fullmatch(
-        r"networks to train or take in: (\d+); (\d+) stages, one after the other: about (\d+) "
-        r"min on this machine \(\d+ CPUs\); what has been computed before is kept\n",
+        r"networks to train or take in: (\d+); (\d+) stages, one after the other: about [\d.]+ "
+        r"(?:min|hours) on this machine \(\d+ CPUs\); what has been computed before is kept\n",
         ended.stdout,
     )
     assert found, ended.stdout

@@ -2,14 +2,14 @@
 
     python -m benchmarks.scaling [--sides 32 64 128 224] [--steps 1 3 7 10] [--rounds 3] ...
 
-Each training is of a few random images for one epoch, in batches, with a few more to validate on:
-the epochs of `atcore.training`, after one of a single batch. An evaluation attacks images with as
-many steps and asks for the images themselves, by `atcore.evaluation`, with labels that no attack
-gets away from: the most that it can take. MB are the peak of a process, which is a new one for each
-resolution. "said" is what the cost model of `make paper-dry` says, divided by what was measured: it
-measures in a process of its own, right before. Prints medians [minimum, maximum] over the rounds,
-and least squares through all rounds with their standard errors: of the logarithms where an exponent
-is given. Writes nothing, and leaves a GPU alone.
+Each training is of a few random images for one epoch, in batches, with a few more to validate on
+as they are: the epochs of `atcore.training`, after one of a single batch. An evaluation attacks a
+batch with as many steps and asks for the images themselves, by `atcore.evaluation`, with labels
+that no attack gets away from: the most that it can take. MB are the peak of a process, which is a
+new one for each resolution. "said" is what the cost model of `make paper-dry` says, divided by what
+was measured: it measures in a process of its own, right before. Prints medians [minimum, maximum]
+over the rounds, and least squares through all rounds with their standard errors: of the logarithms
+where an exponent is given. Writes nothing, and leaves a GPU alone.
 """
 
 import argparse
@@ -102,7 +102,9 @@ class Case:
 
     @property
     def spec(self) -> TrainingSpec:
-        return training_spec(self.settings, _DATASET, self.method, 0)
+        # Attacked, so few images for validation would cost more each than those in training.
+        known = training_spec(self.settings, _DATASET, self.method, 0)
+        return replace(known, validation_attack=None)
 
     def table(self) -> ImageTable:
         """Random images."""

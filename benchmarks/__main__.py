@@ -25,6 +25,7 @@ _SECTIONS = {
     "The same up to 8,000 images, of which networks see crops": (
         *("benchmarks.growth", "--images", "1000", "4000", "8000", "--crop", "32"),
     ),
+    "Time and memory against resolution, PGD steps, methods and variants": ("benchmarks.scaling",),
     "Image tables": ("benchmarks.tables",),
     "A step of adversarial training of the small network": ("benchmarks.attacks",),
     "The same of ResNet-18": (

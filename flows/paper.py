@@ -45,12 +45,28 @@ def _row(kind: str, stages: list[Mapping[str, Any]], found: Mapping[str, Any]) -
     share = 1 if found["device"] == "GPU" else found["threads"]
     hours = sum(stage["seconds"] * stage["shares"] for stage in stages) * share / 3600
     size = sum(stage["bytes"] for stage in stages) / _GIGABYTE
+    memory = max(stage["memory"] for stage in stages) / _GIGABYTE
     return {
         "stages": kind,
         "number": str(len(stages)),
         f"{found['device']} hours": f"{hours:.2f}",
         "GB": f"{size:.2f}",
+        "GB of memory": f"{memory:.1f}" if memory else "",
     }
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    """What the stages that take most take at once, or a warning that it is too much."""
+    place, machine = "GPU" if found["device"] == "GPU" else "machine", found["machine"]
+    name, most = max(
+        ((name, stage["memory"]) for name, stage in found["stages"].items()),
+        key=lambda stage: stage[1],
+    )
+    takes, has = machine["jobs"] * most / _GIGABYTE, machine["memory"] / _GIGABYTE
+    said = f"{takes:.1f} GB at most, for {name.partition('@')[0]}; a {place} has {has:.1f}"
+    if takes <= has:
+        return f"total memory: {said}"
+    return f"warning: too much memory: {said}; lower batch_size, evaluate.shard or jobs"
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -74,6 +90,7 @@ def table(found: Mapping[str, Any]) -> str:
             f"total time: {hours:.2f} h with {found['jobs']} stages at once on this cluster",
             f"total disk: {raw + _COPIES * outputs:.2f} GB: raw images {raw:.2f}, "
             f"outputs {outputs:.2f}, DVC's cache as much again",
+            _memory(found),
         ]
     )
 

@@ -28,7 +28,7 @@ from tasks.workspace.trained import Trained
 from tasks.workspace.varied import varied
 
 # Images per task; their maps on all rows stay together, as variants are compared with clean images.
-_SHARD = 8
+SHARD = 8
 # Kinds of variant that leave things where they are not found in the clean image.
 _MOVING = {"patch_shuffled"}
 
@@ -107,7 +107,7 @@ def main(dataset: str, method: str, number: str) -> None:
     chosen = test.evenly(max(settings.salience.measured.values()))
     rows = _rows(settings)
     tables = [test, *(table for _, _, table in varied(settings, dataset))]
-    shards = slices(len(chosen), _SHARD)
+    shards = slices(len(chosen), SHARD)
     with pool.connect():
         parts = list(
             pool.spread(

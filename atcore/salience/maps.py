@@ -20,12 +20,12 @@ from atcore.base.rng import start_noise
 from atcore.images.pixels import Channels
 
 # Images of one forward and backward pass. Fixed, as sums depend on it in their last digits.
-_AT_ONCE = 128
+AT_ONCE = 128
 
 
 def _input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     gradients = []
-    for images, labels in zip(x.split(_AT_ONCE), y.split(_AT_ONCE), strict=True):
+    for images, labels in zip(x.split(AT_ONCE), y.split(AT_ONCE), strict=True):
         pixels = images.detach().requires_grad_()
         score = model(pixels).gather(1, labels[:, None]).sum()
         gradients += torch.autograd.grad(score, pixels)
@@ -63,7 +63,7 @@ def smoothgrad(
     noise_of = start_noise(tuple(x.shape[1:]), np.arange(samples), "salience/noise", seed)
     copies = torch.from_numpy(noise_of)
     total = torch.zeros_like(x)
-    for some in copies.to(x.device).split(max(1, _AT_ONCE // len(x))):
+    for some in copies.to(x.device).split(max(1, AT_ONCE // len(x))):
         noisy = x + noise * spread * some[:, None]
         found = _input_gradient(model, noisy.flatten(0, 1), y.repeat(len(some)))
         total += found.view(noisy.shape).sum(dim=0)
@@ -92,7 +92,7 @@ def integrated_gradients(
         baselines=start,
         target=y,
         n_steps=steps,
-        internal_batch_size=max(_AT_ONCE, len(x)),
+        internal_batch_size=max(AT_ONCE, len(x)),
     )
     return _magnitude(found)
 

@@ -45,7 +45,7 @@ from atcore.training.workers import Workers
 
 # How often per epoch a run that stops at a given accuracy looks at it.
 _STOP_CHECKS_PER_EPOCH = 16
-_VALIDATION_BATCH = 500
+VALIDATION_BATCH = 500
 
 
 class TrainingDivergedError(UserError):
@@ -334,7 +334,7 @@ class Training:
         self.average_twin.refresh()
         network = self.average_twin.module
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        size = at_most(_VALIDATION_BATCH, self.image_size)
+        size = at_most(VALIDATION_BATCH, self.image_size)
         rows = torch.arange(len(data)).split(size)[self.workers.rank :: self.workers.count]
         for chosen, batch in zip(rows, data.batches(rows), strict=True):
             x, y = to_pixels(batch.images), batch.labels

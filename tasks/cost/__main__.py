@@ -1,8 +1,10 @@
 """`python -m tasks.cost PAPER` prints what a comparison of the section `paper` costs, as JSON.
 
 {"device": "GPU" or "CPU", "jobs": stages at once, "threads": CPUs of one of them,
- "raw": bytes to download, "stages": {name: {"after": [names], "seconds", "bytes",
- "shares": how many such stages it takes the place of}}}
+ "raw": bytes to download,
+ "machine": {"jobs": stages at once on one machine, or on one GPU, "memory": bytes that it has},
+ "stages": {name: {"after": [names], "seconds", "bytes", "shares": how many such stages it takes
+ the place of, "memory": bytes of the processes at work for it, 0 where they take little}}}
 """
 
 import json

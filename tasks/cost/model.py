@@ -1,14 +1,18 @@
 """A cost model of a comparison: what each of its stages takes, and what it waits for.
 
 How many images pass through a network, and in which way, follows from the parameters; how long one
-takes is measured where they will be computed, with a few steps of atcore's own training and attacks
-on random images; what a stage costs beside that is measured too. Neither raw data nor anything else
-of the workspace but params.yaml is needed, and nothing is written.
+takes, and how much memory, is measured where they will be computed, with a few steps of atcore's
+own training and attacks on random images; what a stage costs beside that is measured too. Images of
+the run's own size and its own network are measured, as neither time nor memory follows from those
+of another size; what is assumed is that costs add up: of images, steps, methods and variants
+(`benchmarks.scaling` holds that against what is measured). Neither raw data nor anything else of
+the workspace but params.yaml is needed, and nothing is written.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import ray
 
@@ -17,15 +21,21 @@ from atcore.images import shapes
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
 from atcore.sources.splits import of_source
+from atcore.training.spec import TrainingSpec
 from tasks import params
 from tasks.cluster import pool
+from tasks.cost.memory import of_machine
 from tasks.cost.passes import (
+    evaluated_at_once,
     evaluation_passes,
+    explained_at_once,
+    learned_at_once,
     probe_passes,
     salience_passes,
     training_passes,
+    validated_at_once,
 )
-from tasks.cost.timing import Seconds, measured
+from tasks.cost.timing import Costs, measured
 from tasks.params import GIVEN_SEED
 from tasks.prepare import centre
 from tasks.quality import PROBED
@@ -90,16 +100,28 @@ class Stage:
         seconds: on its share of the cluster.
         bytes: of its outputs.
         shares: how many of them it takes: the workers of a training.
+        memory: bytes that its processes take on such a share, of the kinds of stages that take
+            much: those in which networks are trained, asked and explained.
     """
 
     after: list[str]
     seconds: float
     bytes: float
     shares: int = 1
+    memory: float = 0
+
+
+def _training_memory(took: Costs, spec: TrainingSpec, n: Counts, side: int) -> float:
+    """Bytes of a process that trains; its validation may work on more images at once."""
+    learning = took.update.of(learned_at_once(spec))
+    if spec.validation_attack is None:
+        return learning
+    asked = validated_at_once(n.validation, side)
+    return max(learning, took.update.fixed + took.attack.image * asked)
 
 
 def stages(
-    settings: params.Params, dataset: str, n: Counts, took: Seconds, weights: int, share: int
+    settings: params.Params, dataset: str, n: Counts, took: Costs, weights: int, share: int
 ) -> dict[str, Stage]:
     """The stages of one dataset, named as DVC names them.
 
@@ -139,6 +161,9 @@ def stages(
     maps = rows * settings.salience.images * image * (1 + kinds * 4 / 3)
     look = evaluation_passes(settings, n.test).seconds(took.evaluation)
     explain = salience_passes(settings).seconds(took.evaluation)
+    # A process on each CPU of the share.
+    asking = share * took.attack.of(evaluated_at_once(settings, n.test, own.image_size))
+    explaining = share * took.attack.of(explained_at_once(settings))
     for seed in run.seeds:
         for method in run.trained:
             name, suffix = f"{dataset}-{method}-{seed}", ""
@@ -151,17 +176,20 @@ def stages(
             # As if workers lost no time to each other.
             seconds = took.start + passes.seconds(took.training) / spec.workers
             train = f"train{suffix}@{name}"
-            found[train] = Stage(after, seconds, 4 * weights, spec.workers)
+            memory = _training_memory(took, spec, n, own.image_size)
+            found[train] = Stage(after, seconds, 4 * weights, spec.workers, memory)
             needs = [train, *variants]
-            found[f"evaluate{suffix}@{name}"] = Stage(needs, spread(look), answers)
-            found[f"salience{suffix}@{name}"] = Stage(needs, spread(explain), maps)
+            found[f"evaluate{suffix}@{name}"] = Stage(needs, spread(look), answers, memory=asking)
+            found[f"salience{suffix}@{name}"] = Stage(
+                needs, spread(explain), maps, memory=explaining
+            )
     for method in run.networks:
         # Asked and explained as if it were as large as those that are trained on the dataset.
         name, network = f"{dataset}-{method}-{GIVEN_SEED}", f"network@{dataset}-{method}"
         found[network] = Stage([prepare], took.start, 4 * weights)
         needs = [network, *variants]
-        found[f"evaluate_network@{name}"] = Stage(needs, spread(look), answers)
-        found[f"salience_network@{name}"] = Stage(needs, spread(explain), maps)
+        found[f"evaluate_network@{name}"] = Stage(needs, spread(look), answers, memory=asking)
+        found[f"salience_network@{name}"] = Stage(needs, spread(explain), maps, memory=explaining)
     return found
 
 
@@ -179,7 +207,7 @@ def _model(settings: params.Params, dataset: str, classes: int) -> ModelSpec:
 def compared(
     settings: params.Params,
     share: int,
-    measure: Callable[[params.Params, str, ModelSpec], Seconds],
+    measure: Callable[[params.Params, str, ModelSpec], Costs],
 ) -> dict[str, Stage]:
     """All stages of the selected comparison.
 
@@ -215,10 +243,15 @@ def estimate(settings: params.Params) -> dict[str, object]:
     threads = pool.cpus(settings.threads)
     found = on_cluster(settings)
     archives = [ARCHIVES[name] for name in settings.run.datasets if name in ARCHIVES]
+    memory: Any = ray.remote(num_cpus=0, num_gpus=pool.gpus())(of_machine)
     return {
         "device": "GPU" if gpus else "CPU",
         "jobs": gpus or max(1, cpus // threads),
         "threads": threads,
         "raw": sum(archive.size for archive in archives),
+        "machine": {
+            "jobs": 1 if gpus else pool.cpus(cpus) // threads,
+            "memory": ray.get(memory.remote()),
+        },
         "stages": {name: asdict(each) for name, each in found.items()},
     }

@@ -1,11 +1,19 @@
-"""How many images pass through a network in each kind of stage, by the parameters alone."""
+"""How many images pass through a network in each kind of stage, and how many of them at once.
 
+Both follow from the parameters alone.
+"""
+
+import math
 from dataclasses import astuple, dataclass
 
+from atcore.images.table import at_most
 from atcore.quality.probe import HELD_OUT
+from atcore.salience.maps import AT_ONCE
 from atcore.training.losses import Trades
+from atcore.training.run import VALIDATION_BATCH
 from atcore.training.spec import TrainingSpec
 from tasks.params import Params
+from tasks.salience import SHARD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +62,17 @@ def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
     return (step * images + check * validation) * spec.epochs
 
 
+def learned_at_once(spec: TrainingSpec) -> int:
+    """By one worker; TRADES keeps what it needs for two passes of every image."""
+    passes = 2 if isinstance(spec.loss, Trades) else 1
+    return passes * math.ceil(spec.batch_size / spec.workers)
+
+
+def validated_at_once(images: int, side: int) -> int:
+    """By one worker, of so many images of a side in pixels."""
+    return at_most(min(VALIDATION_BATCH, images), side)
+
+
 # Croce & Hein 2020, section 5: 100 steps of APGD on the cross-entropy, 100 for each of nine targets
 # of APGD and of FAB, 5,000 queries of Square. Not less, as for an image that stands them all.
 _AUTO_ATTACK = Passes(attack=100 + 2 * 9 * 100, forward=5000)
@@ -71,11 +90,28 @@ def evaluation_passes(settings: Params, images: int) -> Passes:
     return passes
 
 
+def evaluated_at_once(settings: Params, images: int, side: int) -> int:
+    """By one task, of so many images of a side in pixels."""
+    return at_most(min(settings.evaluate.shard, images), side)
+
+
+def _gradients(settings: Params) -> dict[str, int]:
+    """Of every kind of map that is measured, for one image."""
+    own = settings.salience
+    several = {"smoothgrad": own.smooth_samples, "integrated_gradients": own.integration_steps}
+    return {kind: several.get(kind, 1) for kind in own.measured}
+
+
+def explained_at_once(settings: Params) -> int:
+    """By one task."""
+    return min(AT_ONCE, SHARD * max(_gradients(settings).values()))
+
+
 def salience_passes(settings: Params) -> Passes:
     """Maps of a network on every row (clean and each variant), and of an untrained one on clean."""
     own, rows = settings.salience, 1 + len(settings.variant_levels)
-    each = {"smoothgrad": own.smooth_samples, "integrated_gradients": own.integration_steps}
-    gradients = sum(count * each.get(kind, 1) for kind, count in own.measured.items())
+    each = _gradients(settings)
+    gradients = sum(count * each[kind] for kind, count in own.measured.items())
     answers = max(own.measured.values()) * rows
     return Passes(attack=gradients * (rows + 1), forward=answers)
 

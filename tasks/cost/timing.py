@@ -1,4 +1,7 @@
-"""How long an image takes, on a cluster or here: a few real steps on random images."""
+"""How long an image takes, and how much memory, on a cluster or here.
+
+Measured in a few real steps on random images.
+"""
 
 import io
 import subprocess
@@ -35,6 +38,7 @@ from atcore.variants.kinds import vary
 from atcore.variants.styling import UNTRAINED, Styling
 from tasks import params
 from tasks.cluster import pool
+from tasks.cost.memory import Memory, memory
 from tasks.cost.passes import Passes
 from tasks.prepare import centre
 from tasks.stylizer import stylizing_spec
@@ -50,7 +54,7 @@ _ATTACK = PGD(threat=Linf(8 / 255), step_size=2 / 255, steps=2)
 
 
 @dataclass(frozen=True)
-class Seconds:
+class Costs:
     """What was measured.
 
     Attributes:
@@ -58,6 +62,7 @@ class Seconds:
         read: per image that is decoded.
         variants: per image and level, by the name of the variant.
         stylizers: per step of a stylizer's training, by its name.
+        update, attack: memory of a process that trains, and of one that attacks a trained network.
         start: per stage, of its process and of its first task on the cluster.
     """
 
@@ -66,6 +71,8 @@ class Seconds:
     read: float
     variants: Mapping[str, float]
     stylizers: Mapping[str, float]
+    update: Memory
+    attack: Memory
     start: float = 0.0
 
 
@@ -128,7 +135,7 @@ def _measure(
     centre: int,
     variants: Mapping[str, _Variant],
     stylizers: Mapping[str, _Stylizer],
-) -> Seconds:
+) -> Costs:
     """Measure on the device of the machine that this is called on."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     enough = max(1, _PIXELS_ON_CPU // model.image_size**2)
@@ -141,42 +148,47 @@ def _measure(
         y = torch.randint(len(model.classes), (count,), generator=generator, device=device)
         return x.contiguous(memory_format=torch.channels_last), y
 
-    run = Training(spec, model, spec.batch_size, device)
+    # As tasks of an evaluation do; a training takes its own number.
+    torch.set_num_threads(1)
+    network = load_folded(model, weights_to_bytes(build(model)), device.type)
+
+    def attack(x: torch.Tensor, y: torch.Tensor) -> None:
+        _ATTACK.perturb(network, x, y, torch.zeros_like(x))
+
+    def answer(x: torch.Tensor) -> None:
+        with torch.no_grad():
+            network(x)
+
+    m = min(shard, most)
+    x, y = images(m)
+    # What takes more memory comes later, so that it finds little that was left to it.
+    attack_memory = memory(lambda count: attack(*images(count)), m, device)
+    evaluation = Passes(
+        attack=_per_call(lambda: attack(x, y)) / m / _ATTACK.steps,
+        forward=_per_call(lambda: answer(x)) / m,
+    )
+    run = Training(replace(spec, attack=_ATTACK), model, spec.batch_size, device)
     run.model.train()
     n = spec.batch_size if device.type == "cuda" else min(spec.batch_size, enough)
     x, y = images(n)
-    part = Part(x, x, y, n, n)
-    noise = torch.zeros_like(x)
 
     def perturb() -> None:
-        run.twin.refresh()
-        with run.autocast():
-            _ATTACK.perturb(run.twin.module, x, y, noise)
+        run.perturbed(run.networks, x, y, torch.zeros_like(x), 1.0)
+
+    def update(x: torch.Tensor, y: torch.Tensor) -> None:
+        run.update(Part(x, x, y, len(x), len(x)), 0.0)
 
     def forward() -> None:
         with torch.no_grad(), run.autocast():
             run.twin.module(x)
 
+    update_memory = memory(lambda count: update(*images(count)), n, device)
     training = Passes(
-        update=_per_call(lambda: run.update(part, 0.0)) / n,
+        update=_per_call(lambda: update(x, y)) / n,
         attack=_per_call(perturb) / n / _ATTACK.steps,
         forward=_per_call(forward) / n,
     )
-    # As tasks of an evaluation do.
     torch.set_num_threads(1)
-    network = load_folded(model, weights_to_bytes(build(model)), device.type)
-    m = min(shard, most)
-    x, y = images(m)
-    noise = torch.zeros_like(x)
-
-    def answer() -> None:
-        with torch.no_grad():
-            network(x)
-
-    evaluation = Passes(
-        attack=_per_call(lambda: _ATTACK.perturb(network, x, y, noise)) / m / _ATTACK.steps,
-        forward=_per_call(answer) / m,
-    )
     pixels = np.random.default_rng(0).integers(
         0, 256, (_SAMPLE, model.image_size, model.image_size, 3), np.uint8
     )
@@ -193,7 +205,7 @@ def _measure(
         styling = UNTRAINED if variant.stylizer is None else stylings[variant.stylizer]
         vary(variant.kind, table, variant.level, table, 0, styling)
 
-    return Seconds(
+    return Costs(
         training=training,
         evaluation=evaluation,
         read=_per_call(lambda: decode(encoded, model.image_size, "", centre)),
@@ -202,10 +214,12 @@ def _measure(
             for name, variant in variants.items()
         },
         stylizers={name: _stylizer_step(each, pixels, device) for name, each in stylizers.items()},
+        update=update_memory,
+        attack=attack_memory,
     )
 
 
-def _timed(*arguments: Any) -> tuple[float, Seconds]:
+def _timed(*arguments: Any) -> tuple[float, Costs]:
     started = time.perf_counter()
     took = _measure(*arguments)
     return time.perf_counter() - started, took
@@ -237,7 +251,7 @@ def _start_a_stage() -> None:
     subprocess.run([sys.executable, "-c", "import tasks.train"], check=True)
 
 
-def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds:
+def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Costs:
     """Measure on the connected cluster, where a training would run.
 
     Args:
@@ -256,7 +270,7 @@ def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds
     return replace(took, start=time.perf_counter() - started - inside)
 
 
-def measured_here(settings: params.Params, dataset: str, model: ModelSpec) -> Seconds:
+def measured_here(settings: params.Params, dataset: str, model: ModelSpec) -> Costs:
     """The same in this process, for a cluster that has workers ready."""
     question = _question(settings, dataset, model)
     started = time.perf_counter()

@@ -28,9 +28,17 @@ from atcore.stylizing.encoder import Encoder
 from atcore.training.data import LoadedSplit
 from atcore.training.run import Training
 from flows import paper
+from tasks.cost.memory import Memory, memory, most
 from tasks.cost.model import Counts, stages
-from tasks.cost.passes import Passes, evaluation_passes, salience_passes, training_passes
-from tasks.cost.timing import Seconds
+from tasks.cost.passes import (
+    Passes,
+    evaluation_passes,
+    explained_at_once,
+    salience_passes,
+    training_passes,
+    validated_at_once,
+)
+from tasks.cost.timing import Costs
 from tasks.evaluate import evaluation_attack
 from tasks.params import Params, load
 from tasks.train import training_spec
@@ -42,14 +50,15 @@ CLASSES = ("a", "b", "c")
 
 
 class Counter:
-    """Images that passed through the networks that it watches."""
+    """Images that passed through the networks that it watches, and how many of them at once."""
 
     def __init__(self) -> None:
-        self.seen = Passes()
+        self.seen, self.at_once = Passes(), 0
 
     def watch(self, network: nn.Module, *, trained: bool = False) -> nn.Module:
         def count(_: nn.Module, inputs: tuple[Tensor, ...], __: Tensor) -> None:
             (x,) = inputs
+            self.at_once = max(self.at_once, len(x))
             if trained:
                 self.seen += Passes(update=len(x))
             elif torch.is_grad_enabled() and x.requires_grad:
@@ -136,12 +145,55 @@ def test_passes_of_salience() -> None:
     assert counter.seen == salience_passes(settings)
 
 
-TOOK = Seconds(
+@pytest.mark.parametrize(
+    "measured", [{"gradient": 8}, {"gradient": 8, "integrated_gradients": 8}, {"smoothgrad": 8}]
+)
+def test_images_that_are_explained_at_once(measured: dict[str, int]) -> None:
+    own = SETTINGS.salience.model_copy(update={"measured": measured})
+    network, counter = build(ModelSpec("small", CLASSES, 8, (0.5,) * 3, (0.25,) * 3)), Counter()
+    counter.watch(network)
+    maps = MapSettings(own.smooth_samples, own.smooth_noise, own.integration_steps, (0.5,) * 3, 0)
+    row = Row("clean", 0, moved=False)
+    explain(network, network, [row], [images(8)], own.measured, maps, "cpu")
+    settings = SETTINGS.model_copy(update={"salience": own})
+    assert counter.at_once == explained_at_once(settings)
+
+
+def test_images_that_are_validated_at_once() -> None:
+    # No more pixels than 500 images of 64 px have.
+    images = torch.zeros((40, 256, 256, 3), dtype=torch.uint8)
+    split = LoadedSplit(images, torch.zeros(40, dtype=torch.int64))
+    spec = training_spec(SETTINGS, "shapes", "standard", 0)
+    run = Training(
+        spec, ModelSpec("small", CLASSES, 256, (0.5,) * 3, (0.25,) * 3), 40, torch.device("cpu")
+    )
+    counter = Counter()
+    counter.watch(run.twin.module)
+    run.validate(split, None)
+    assert counter.at_once == validated_at_once(40, 256) == 500 * 64**2 // 256**2
+
+
+def test_memory_is_the_line_through_two_peaks() -> None:
+    megabyte, device = 2**20, torch.device("cpu")
+
+    def work(count: int) -> None:
+        np.ones(count * 20 * megabyte, np.uint8)
+
+    found = memory(work, 6, device)
+    assert found.image == pytest.approx(20 * megabyte, rel=0.1)
+    assert found.of(10) == pytest.approx(most(lambda: work(10), device), rel=0.1)
+    # An earlier, larger peak does not count.
+    assert most(lambda: work(1), device) < found.of(5)
+
+
+TOOK = Costs(
     training=Passes(update=3, attack=2, forward=1),
     evaluation=Passes(attack=2, forward=1),
     read=0.5,
     variants=dict.fromkeys(SETTINGS.variant, 0.25),
     stylizers={"adain": 0.1},
+    update=Memory(fixed=1000, image=10),
+    attack=Memory(fixed=500, image=4),
     start=7,
 )
 COUNTS = Counts(classes=8, train=100, validation=10, test=20)
@@ -170,6 +222,26 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     # Three steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]
     assert pgd.seconds == 7 + 8 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
+
+
+def test_memory_follows_from_the_images_at_once() -> None:
+    def stage(name: str, method: str = "standard", **training: int) -> float:
+        own = SETTINGS.dataset["shapes"]
+        own = own.model_copy(update={"training": own.training.model_copy(update=training)})
+        run = SETTINGS.run.model_copy(update={"methods": [method]})
+        found = estimated(SETTINGS.model_copy(update={"dataset": {"shapes": own}, "run": run}))
+        memory: float = found[f"{name}@shapes-{method}-0"].memory
+        return memory
+
+    assert stage("train") == 1000 + 32 * 10
+    assert stage("train", batch_size=64) == 1000 + 64 * 10
+    # Clean and attacked images.
+    assert stage("train", "trades_8") == 1000 + 2 * 32 * 10
+    # An attack on ten images for validation takes more than to learn from two.
+    assert stage("train", "pgd_linf_8", batch_size=2) == 1000 + 10 * 4
+    # Two tasks, of all twenty test images, and of 16 noisy copies of 8 images.
+    assert stage("evaluate") == 2 * (500 + 20 * 4)
+    assert stage("salience") == 2 * (500 + 128 * 4)
 
 
 def test_a_stylizer_comes_before_the_variants_that_need_it() -> None:
@@ -222,25 +294,35 @@ def test_more_epochs_cost_more_in_training_alone() -> None:
 
 
 def test_the_table_names_every_kind_and_the_total() -> None:
-    found = {
+    small = {"after": [], "bytes": 0, "memory": 0, "shares": 1}
+    found: dict[str, Any] = {
         "device": "CPU",
         "jobs": 2,
         "threads": 2,
         "raw": 2e9,
+        "machine": {"jobs": 2, "memory": 8e9},
         "stages": {
-            "train@a": {"after": [], "seconds": 3600, "bytes": 1e9, "shares": 1},
-            "train@b": {"after": [], "seconds": 1800, "bytes": 1e9, "shares": 2},
-            "report": {"after": ["train@a", "train@b"], "seconds": 1800, "bytes": 0, "shares": 1},
+            "train@a": {**small, "seconds": 3600, "bytes": 1e9, "memory": 3e9},
+            "train@b": {**small, "seconds": 1800, "bytes": 1e9, "memory": 4e9, "shares": 2},
+            "report": {**small, "after": ["train@a", "train@b"], "seconds": 1800},
         },
     }
     lines = [line.split() for line in paper.table(found).splitlines()]
     assert lines[1:4] == [
-        ["train", "2", "4.00", "2.00"],
+        ["train", "2", "4.00", "2.00", "4.0"],
         ["report", "1", "1.00", "0.00"],
-        ["total", "3", "5.00", "2.00"],
+        ["total", "3", "5.00", "2.00", "4.0"],
     ]
     assert "total time: 1.50 h with 2 stages at once on this cluster" in paper.table(found)
     assert "total disk: 6.00 GB: raw images 2.00, outputs 2.00" in paper.table(found)
+    enough = "\ntotal memory: 8.0 GB at most, for train; a machine has 8.0"
+    assert paper.table(found).endswith(enough)
+    found["machine"]["memory"] = 7.9e9
+    assert paper.table(found).endswith(
+        "\nwarning: too much memory: 8.0 GB at most, for train; a machine has 7.9; "
+        "lower batch_size, evaluate.shard or jobs"
+    )
+    assert paper.table(found | {"device": "GPU"}).count("a GPU has 7.9") == 1
 
 
 def ahead(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -272,8 +354,8 @@ def test_a_line_says_ahead_how_long_a_comparison_takes_here(tmp_path: Path) -> N
     ended = ahead(tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = re.fullmatch(
-        r"networks to train or take in: (\d+); (\d+) stages, one after the other: about (\d+) "
-        r"min on this machine \(\d+ CPUs\); what has been computed before is kept\n",
+        r"networks to train or take in: (\d+); (\d+) stages, one after the other: about [\d.]+ "
+        r"(?:min|hours) on this machine \(\d+ CPUs\); what has been computed before is kept\n",
         ended.stdout,
     )
     assert found, ended.stdout
@@ -333,6 +415,8 @@ def test_a_dry_run_prints_the_total_and_writes_nothing(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "total time: " in ended.stdout
     assert "stylizer" in ended.stdout
+    # A total or, on a small machine, a warning.
+    assert re.search(r"memory: \d+\.\d GB at most, for \w+; a (machine|GPU) has ", ended.stdout)
     assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [file, narrow]
     assert file.read_bytes() == before
 

@@ -60,7 +60,7 @@ lint: install ## ruff and the order of rooms
 types: install ## mypy
 	$(BIN)/mypy
 
-bench: install ## measure speed anew into docs/performance.md: half an hour on two CPUs
+bench: install ## measure speed anew into docs/performance.md: forty minutes on two CPUs
 	$(IN_VENV) python -m benchmarks docs/performance.md
 
 rooms: install ## draw the rooms anew into docs/architecture.md, after imports between them have changed

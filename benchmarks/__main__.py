@@ -1,7 +1,7 @@
 """`python -m benchmarks PAGE` measures what takes minutes, and writes the page anew.
 
-Each benchmark is a program of its own, which prints tables. Half an hour on two cores; let nothing
-else run meanwhile.
+Each benchmark is a program of its own, which prints tables. Forty minutes on two cores; let
+nothing else run meanwhile.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from atcore.networks.precision import resolved
 _SECTIONS = {
     "The default run, and how stages start": ("benchmarks.starting",),
     "Time and memory against the number of images, of which networks see all pixels": (
-        *("benchmarks.growth", "--images", "500", "1000"),
+        *("benchmarks.growth", "--images", "500", "1000", "2000"),
     ),
-    "The same up to 8,000 images, of which networks see crops": (
-        *("benchmarks.growth", "--images", "1000", "4000", "8000", "--crop", "32"),
+    "The same up to 16,000 images, of which networks see crops": (
+        *("benchmarks.growth", "--images", "1000", "4000", "16000", "--crop", "32"),
     ),
     "Time and memory against resolution, PGD steps, methods and variants": ("benchmarks.scaling",),
     "Image tables": ("benchmarks.tables",),

@@ -28,7 +28,8 @@ from atcore.stylizing.encoder import Encoder
 from atcore.training.data import LoadedSplit
 from atcore.training.run import Training
 from flows import paper
-from tasks.cost.model import Counts, stages
+from tasks.cost.counts import Counts
+from tasks.cost.model import stages
 from tasks.cost.passes import Passes, evaluation_passes, salience_passes, training_passes
 from tasks.cost.timing import Seconds
 from tasks.evaluate import evaluation_attack

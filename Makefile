@@ -48,9 +48,9 @@ PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
 test: lint types ## lint, types, and every test of what is computed
 	$(PYTEST) --numprocesses=logical -m "not long"
 
-# Half of their time these wait for what they have started.
-test-all: test ## and what starts clusters, servers and whole pipelines
-	$(PYTEST) --numprocesses="$$(($$(nproc) + 1))" -m long
+# What takes long comes first, and waits half of its time for what it has started; the rest fills up.
+test-all: lint types ## and what starts clusters, servers and whole pipelines
+	$(PYTEST) --numprocesses="$$(($$(nproc) + 1))"
 
 lint: install ## ruff and the order of rooms
 	$(BIN)/ruff check .

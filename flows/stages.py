@@ -33,7 +33,8 @@ from tasks.processes.holder import Hold
 # What a stage leaves with when it has lost a machine; killed ones (137) may have lost theirs.
 _LOST = (os.EX_TEMPFAIL, 137)
 _RETRIES = 2
-_RETRY_SECONDS = 5
+# A cluster that is lost is waited for anyway.
+_RETRY_SECONDS = 1
 _LAST_LINES = 20
 
 

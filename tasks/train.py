@@ -260,7 +260,8 @@ def main(dataset: str, method: str, number: str) -> None:
         where = (tables, settings.ray.gpu_share)
         if (chosen.workers or 1) > 1:
             # Seconds that the runs without it save.
-            from tasks.cluster.data_parallel import SharedRun, train_together  # noqa: PLC0415
+            from tasks.cluster.data_parallel import train_together  # noqa: PLC0415
+            from tasks.cluster.storage import SharedRun  # noqa: PLC0415
 
             assert settings.ray.storage is not None
             run = SharedRun(settings.ray.storage, name)

@@ -18,23 +18,40 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-# Folders and fixtures of tests that start clusters, servers or whole pipelines; the folders that
-# take longest come first.
+# Folders and fixtures of tests that start clusters, servers or whole pipelines.
 FOLDERS = ("pipeline", "cluster", "deployment", "flows")
 FIXTURES = {"ray_cluster", "prefect_api"}
-# Their tests share nothing but what a process has once.
+# Files that take longest, whose tests share what their fixtures start.
+LONGEST = (
+    "test_stack.py",
+    "test_no_shared_disk.py",
+    "test_recovery.py",
+    "test_networks.py",
+    "test_data_parallel.py",
+    "test_local.py",
+)
+# The tests of all other files in these folders share nothing but what a process has once.
 APART = ("pipeline", "flows")
+
+
+def _rank(item: pytest.Item) -> int:
+    """What takes longest comes first: what is begun last should not keep one process alone."""
+    if item.path.name in LONGEST:
+        return LONGEST.index(item.path.name)
+    if item.path.parent.name in FOLDERS:
+        return len(LONGEST) + FOLDERS.index(item.path.parent.name)
+    long = item.get_closest_marker("long") is not None
+    return len(LONGEST) + len(FOLDERS) + (not long)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long and begin with it."""
-    order = {folder: index for index, folder in enumerate(FOLDERS)}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if item.path.parent.name in order or FIXTURES.intersection(fixtures):
+        if item.path.parent.name in FOLDERS or FIXTURES.intersection(fixtures):
             item.add_marker("long")
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+    items.sort(key=_rank)
 
 
 class _Scheduling(LoadScopeScheduling):
@@ -46,8 +63,10 @@ class _Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", maxsplit=1)[0]
-        return nodeid if Path(file).parent.name in APART else file
+        name = nodeid.split("::", maxsplit=1)[0]
+        file = Path(name)
+        apart = file.parent.name in APART and file.name not in LONGEST
+        return nodeid if apart else name
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ After every epoch the state goes to the storage that all nodes share, under a na
 the result depends on: a killed run goes on from there, a changed one does not.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -13,10 +14,8 @@ from threading import Thread
 from typing import Any
 
 import pyarrow
-import ray
 import ray.train
 import ray.train.torch
-from pyarrow.fs import FileSystem, FileType
 from ray.util.queue import Queue
 
 from atcore.base.errors import UserError
@@ -26,60 +25,18 @@ from atcore.training.loop import train
 from atcore.training.progress import Epoch, Progress
 from atcore.training.spec import TrainingSpec
 from tasks.cluster import pool
+from tasks.cluster.storage import SharedRun
 from tasks.cluster.tables import SharedTable
 
 _LOSSES = 2
 _CHECKPOINT = "checkpoint.pt"
+# How often Ray Train's controller asks the workers for news; by itself every two seconds, which is
+# longer than a short epoch.
+_INTERVAL = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
 
 
 class StorageError(Exception):
     """A worker cannot write a checkpoint; Ray Train tries again, as such losses often pass."""
-
-
-@dataclass(frozen=True)
-class SharedRun:
-    """The folder of one run in the storage that all nodes share.
-
-    Attributes:
-        storage: an absolute path, or a URI such as s3://bucket/prefix.
-        name: of the folder.
-    """
-
-    storage: str
-    name: str
-
-    def _folder(self) -> tuple[FileSystem, str]:
-        filesystem, path = FileSystem.from_uri(self.storage)
-        return filesystem, f"{path}/{self.name}"
-
-    def create(self) -> None:
-        """Create the folder unless it is there.
-
-        Raises:
-            UserError: the storage cannot be written, or a node does not share it.
-        """
-        try:
-            filesystem, path = self._folder()
-            filesystem.create_dir(path, recursive=True)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise UserError(f"ray.storage: cannot write to {self.storage} ({error})") from error
-        look = ray.remote(num_cpus=0)(SharedRun._exists)
-        for node in pool.nodes():
-            on_it = pool.only_on(node["NodeID"])
-            if not ray.get(look.options(scheduling_strategy=on_it).remote(self)):
-                raise UserError(
-                    f"ray.storage: {self.storage} is not shared: "
-                    f"{node['NodeManagerAddress']} does not see what is written there"
-                )
-
-    def _exists(self) -> bool:
-        filesystem, path = self._folder()
-        return filesystem.get_file_info(path).type != FileType.NotFound
-
-    def remove(self) -> None:
-        """Remove the folder, once the results are safe elsewhere."""
-        filesystem, path = self._folder()
-        filesystem.delete_dir(path)
 
 
 @dataclass(frozen=True)
@@ -200,6 +157,8 @@ def train_together(
         UserError: the cluster has no room for the workers, the storage cannot be written or is
             not shared, or the training diverged.
     """
+    for name, value in _INTERVAL.items():
+        os.environ.setdefault(name, value)
     resources = _resources(spec)
     run.create()
     here = pool.only_on(pool.node())

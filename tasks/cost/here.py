@@ -9,6 +9,7 @@ from atcore.base.errors import UserError
 from atcore.sources import entries
 from tasks import params
 from tasks.console import command
+from tasks.cost.counts import counts
 from tasks.workspace import paths
 
 
@@ -36,16 +37,16 @@ def _in_words(seconds: float) -> str:
 
 
 def _estimate(settings: params.Params) -> str:
-    # Five seconds that a run with nothing to train saves.
-    from tasks.cluster import pool  # noqa: PLC0415
-    from tasks.cost import model, timing  # noqa: PLC0415
-
     try:
         for dataset in settings.run.datasets:
-            model.counts(settings, dataset)
+            counts(settings, dataset)
     except UserError:
         # Before `prepare` has looked, nobody knows how many images a folder has.
         return "how long it takes shows once images are prepared"
+    # Five seconds that a run saves of which nothing is measured.
+    from tasks.cluster import pool  # noqa: PLC0415
+    from tasks.cost import model, timing  # noqa: PLC0415
+
     if address := os.environ.get("RAY_ADDRESS"):
         with pool.connect():
             stages = model.on_cluster(settings)

@@ -9,21 +9,18 @@ of another size; what is assumed is that costs add up: of images, steps, methods
 the workspace but params.yaml is needed, and nothing is written.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 
-from atcore.base.errors import UserError
-from atcore.images import shapes
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import build
-from atcore.sources.splits import of_source
 from atcore.training.spec import TrainingSpec
 from tasks import params
 from tasks.cluster import pool
+from tasks.cost.counts import Counts, counts
 from tasks.cost.memory import of_machine
 from tasks.cost.passes import (
     evaluated_at_once,
@@ -41,54 +38,9 @@ from tasks.prepare import centre
 from tasks.quality import PROBED
 from tasks.tools.download import ARCHIVES
 from tasks.train import training_spec
-from tasks.workspace import paths
 
 # A prediction: ids, labels, three classes and their probabilities, compressed.
 _BYTES_PER_ANSWER = 40
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Number of classes, and of images by split."""
-
-    classes: int
-    train: int
-    validation: int
-    test: int
-
-    @property
-    def images(self) -> int:
-        return self.train + self.validation + self.test
-
-
-def counts(settings: params.Params, dataset: str) -> Counts:
-    """From the tables that `prepare` wrote, or from what is known of the dataset without them.
-
-    Raises:
-        UserError: neither says how many there are.
-    """
-    info = paths.dataset_info(dataset)
-    if info.exists():
-        found = json.loads(info.read_text(encoding="utf-8"))
-        return Counts(len(found["classes"]), **found["counts"])
-    amounts = settings.dataset[dataset].images.model_dump()
-    if settings.dataset[dataset].format == "shapes":
-        return Counts(len(shapes.CLASSES), **amounts)
-    archive = ARCHIVES.get(dataset)
-    if archive is None:
-        raise UserError(f"{info}: no such file; run `dvc repro prepare` first")
-    left = dict(archive.images)
-    chosen: dict[str, int] = {}
-    for split in ("test", "validation", "train"):
-        source = split if split in archive.images else "train"
-        amount = of_source(amounts[split], split, source)
-        if amount is None:
-            amount = left[source]
-        elif isinstance(amount, float):
-            amount = round(amount * archive.images[source])
-        chosen[split] = min(amount, left[source])
-        left[source] -= chosen[split]
-    return Counts(archive.classes, **chosen)
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ import pytest
 
 from tasks.processes.tether import tethered
 
-_READY_SECONDS = 90
-_PROBE_SECONDS = 0.1
+_READY_SECONDS = 600
+# Each probe starts Python, which takes from what it waits for.
+_PROBE_SECONDS = 0.5
 _NOBODY = "65534"
 _PROGRAMS = Path(sys.executable).parent
 # Names resolve by the service's own hosts file and by nothing else. It sees its own processes only,

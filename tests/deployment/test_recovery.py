@@ -1,6 +1,7 @@
 """Runs of a deployment whose worker, process or both are killed, and queues of them."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from flow_workspace import FlowRun, Flows, graph, stage
-from pipeline_workspace import LONG, Running, succeeded, wait_until
+from pipeline_workspace import Running, succeeded, wait_until
 
 from flows.witness import Api
 
@@ -25,19 +26,27 @@ def pipe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the workspace of each test lies, as that of a deployment stays the same."""
+    return tmp_path_factory.mktemp("place") / "graph"
+
+
 @pytest.fixture
-def flows(tmp_path: Path, pipe: Path, prefect_api: str) -> Iterator[Flows]:
-    """Deployments of a graph whose stage ends when somebody writes into the pipe."""
+def flows(place: Path, pipe: Path, prefect_api: str) -> Iterator[Flows]:
+    """Of a graph whose stage ends when somebody writes into the pipe."""
     wait = f"echo waiting; cat {pipe} > half; mv half slow.txt"
     stages = {
         "quick": stage("cp input.txt quick.txt", "input.txt", out="quick.txt"),
         "slow": stage(wait, "quick.txt", out="slow.txt", params="run.seed"),
     }
-    flows = Flows(graph(tmp_path / "graph", stages), prefect_api)
-    flows.deploy()
+    flows = Flows(graph(place, stages), prefect_api)
     yield flows
-    for process in flows.workspace.processes():
+    left = flows.workspace.processes()
+    for process in left:
         process.kill()
+    psutil.wait_procs(left)
+    shutil.rmtree(place)
 
 
 def engine(flows: Flows) -> psutil.Process | None:
@@ -49,6 +58,8 @@ def engine(flows: Flows) -> psutil.Process | None:
 @contextmanager
 def offering(flows: Flows, offer: tuple[str, ...]) -> Iterator[Running]:
     """Somebody who takes runs, and has said so."""
+    if offer == WORKER:
+        flows.deploy()
     with flows.command(*offer) as process:
         ready = ("started!", "being served")
         wait_until(lambda: any(word in process.output for word in ready), "the offer")
@@ -66,7 +77,7 @@ def begun(flows: Flows) -> FlowRun:
 
 
 def none_left(flows: Flows) -> None:
-    wait_until(lambda: not flows.workspace.processes(), "the end of all processes", pause=LONG)
+    wait_until(lambda: not flows.workspace.processes(), "the end of all processes")
     (flows.workspace.root / "half").unlink()
 
 
@@ -77,6 +88,59 @@ def all_killed(flows: Flows) -> bool:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return not found
+
+
+def test_a_run_that_was_lost_with_its_machine_is_given_a_state_by_the_next_one(
+    flows: Flows, pipe: Path
+) -> None:
+    with offering(flows, WORKER) as worker:
+        lost = begun(flows)
+        # Nothing of a machine survives, its witness neither, nor what is being forked.
+        wait_until(lambda: all_killed(flows), "the loss of the machine")
+        worker.kill()
+    assert lost.state == "RUNNING"
+    none_left(flows)
+    with offering(flows, WORKER):
+        run = begun(flows)
+        assert lost.state == "CRASHED"
+        pipe.write_text("word\n")
+        assert run.wait() == "COMPLETED"
+
+
+def test_a_run_that_was_killed_before_its_first_line_is_found(flows: Flows) -> None:
+    with offering(flows, WORKER) as worker:
+        lost = flows.order(jobs=1)
+        wait_until(lambda: lost.state == "PENDING", "the worker to take the run")
+        wait_until(lambda: all_killed(flows), "the loss of the machine")
+        worker.kill()
+    api = Api(flows.api)
+    assert api.unbegun(lost.deployment, since=datetime.now(UTC) - timedelta(minutes=10)) == []
+    assert api.unbegun(lost.deployment, since=datetime.now(UTC)) == [lost.id]
+    api.conclude(lost.id, "it was killed before it began")
+    assert lost.state == "CRASHED"
+
+
+def test_queued_runs_wait_for_each_other_and_each_has_its_own_parameters(
+    flows: Flows, pipe: Path
+) -> None:
+    workspace = flows.workspace
+    before = (workspace.root / "params.yaml").read_bytes()
+    with offering(flows, WORKER):
+        runs = {
+            seed: flows.order(jobs=1, overrides=[f"run.seed={seed}"], experiment=f"seed-{seed}")
+            for seed in (1, 2)
+        }
+        for run in runs.values():
+            wait_for_stage(flows)
+            assert sum(run.state == "RUNNING" for run in runs.values()) == 1
+            assert (workspace.root / "params.yaml").read_bytes() == before
+            pipe.write_text("word\n")
+            assert run.wait() == "COMPLETED"
+    for seed, run in runs.items():
+        assert f"parameter run.seed: {seed} here, 0 in the committed params.yaml" in run.lines
+        # As a second user finds the results of the first.
+        succeeded(workspace.dvc("exp", "apply", f"seed-{seed}"))
+        assert workspace.lock["stages"]["slow"]["params"]["params.yaml"]["run.seed"] == seed
 
 
 def stop_worker(_flows: Flows, worker: Running) -> None:
@@ -129,56 +193,3 @@ def test_a_run_that_is_cut_off_gets_a_final_state_and_the_next_one_does_its_work
         assert run.wait() == "COMPLETED"
     assert run.stages == {"slow": "Completed"}
     assert (flows.workspace.root / "slow.txt").read_text() == "word\n"
-
-
-def test_a_run_that_was_lost_with_its_machine_is_given_a_state_by_the_next_one(
-    flows: Flows, pipe: Path
-) -> None:
-    with offering(flows, WORKER) as worker:
-        lost = begun(flows)
-        # Nothing of a machine survives, its witness neither, nor what is being forked.
-        wait_until(lambda: all_killed(flows), "the loss of the machine", pause=LONG)
-        worker.kill()
-    assert lost.state == "RUNNING"
-    none_left(flows)
-    with offering(flows, WORKER):
-        run = begun(flows)
-        assert lost.state == "CRASHED"
-        pipe.write_text("word\n")
-        assert run.wait() == "COMPLETED"
-
-
-def test_a_run_that_was_killed_before_its_first_line_is_found(flows: Flows) -> None:
-    with offering(flows, WORKER) as worker:
-        lost = flows.order(jobs=1)
-        wait_until(lambda: lost.state == "PENDING", "the worker to take the run")
-        wait_until(lambda: all_killed(flows), "the loss of the machine", pause=LONG)
-        worker.kill()
-    api = Api(flows.api)
-    assert api.unbegun(lost.deployment, since=datetime.now(UTC) - timedelta(minutes=10)) == []
-    assert api.unbegun(lost.deployment, since=datetime.now(UTC)) == [lost.id]
-    api.conclude(lost.id, "it was killed before it began")
-    assert lost.state == "CRASHED"
-
-
-def test_queued_runs_wait_for_each_other_and_each_has_its_own_parameters(
-    flows: Flows, pipe: Path
-) -> None:
-    workspace = flows.workspace
-    before = (workspace.root / "params.yaml").read_bytes()
-    with offering(flows, WORKER):
-        runs = {
-            seed: flows.order(jobs=1, overrides=[f"run.seed={seed}"], experiment=f"seed-{seed}")
-            for seed in (1, 2)
-        }
-        for run in runs.values():
-            wait_for_stage(flows)
-            assert sum(run.state == "RUNNING" for run in runs.values()) == 1
-            assert (workspace.root / "params.yaml").read_bytes() == before
-            pipe.write_text("word\n")
-            assert run.wait() == "COMPLETED"
-    for seed, run in runs.items():
-        assert f"parameter run.seed: {seed} here, 0 in the committed params.yaml" in run.lines
-        # As a second user finds the results of the first.
-        succeeded(workspace.dvc("exp", "apply", f"seed-{seed}"))
-        assert workspace.lock["stages"]["slow"]["params"]["params.yaml"]["run.seed"] == seed

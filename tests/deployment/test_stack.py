@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 from compose_file import documented_variables, load
 from containers import Service, require_network_namespaces, up
-from pipeline_workspace import LONG, Workspace, wait_until
+from pipeline_workspace import Workspace, wait_until
 
-# The whole graph on as little as possible.
+# Every kind of stage that needs the one before, on as little as possible.
 TINY = {
     "run.methods": ["standard"],
     "run.controls": [],
-    "run.variants": ["saturated"],
+    "run.variants": [],
     "dataset.shapes.images": {"train": 80, "validation": 16, "test": 16},
     "dataset.shapes.training.epochs": 1,
     # Its checkpoints go through the store.
@@ -26,6 +26,7 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code)
 """
+WATCH = ("--watch", "--watch-interval=1")
 # Of all runs, the latest first.
 STATES = """
 import json
@@ -47,6 +48,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
     secrets |= {"PREFECT_AUTH": "name:password", "BIND_ADDRESS": "", "RAY_WORKER_CPUS": ""}
     entries = load(secrets)["services"]
     started = {name: entry for name, entry in entries.items() if "profiles" not in entry}
+    # How often the worker asks for runs: by itself every ten seconds.
+    started["prefect-worker"]["environment"]["PREFECT_WORKER_QUERY_SECONDS"] = "1"
     with up(started, image.root, folder / "services") as running:
         yield running
 
@@ -54,9 +57,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 @pytest.fixture(scope="module")
 def run(services: dict[str, Service]) -> str:
     """What `prefect deployment run` said of a run that pushes its results."""
-    options = ("-p", "push=true", "-p", "jobs=2", "-p", 'overrides=["run.seed=3"]', "--watch")
+    options = ("-p", "push=true", "-p", "jobs=2", "-p", 'overrides=["run.seed=3"]')
     command = ("prefect", "--no-prompt", "deployment", "run", "reproduce/default")
-    finished = services["prefect-worker"].run(*command, *options)
+    finished = services["prefect-worker"].run(*command, *options, *WATCH)
     logs = "".join(services[name].log for name in ("prefect-worker", "s3"))
     assert finished.returncode == 0, finished.stdout + logs
     return finished.stdout
@@ -114,11 +117,11 @@ def test_a_worker_that_is_stopped_and_started_again_ends_its_run_and_takes_the_n
     start = ("prefect", "--no-prompt", "deployment", "run", "reproduce/default", "-p", "force=true")
     before = len(worker.log)
     assert worker.run(*start).returncode == 0
-    wait_until(lambda: "stages to look at" in worker.log[before:], "the run to begin", pause=LONG)
+    wait_until(lambda: "stages to look at" in worker.log[before:], "the run to begin")
     worker.stop()
     worker.start()
     worker.wait("service_healthy")
-    ended = worker.run(*start, "-p", 'targets=["prepare"]', "--watch")
+    ended = worker.run(*start, "-p", 'targets=["prepare"]', *WATCH)
     assert ended.returncode == 0, ended.stdout + worker.log[before:]
     states = json.loads(worker.run("python", "-c", STATES).stdout)
     assert states == ["COMPLETED", "CRASHED", "COMPLETED"]

@@ -89,26 +89,25 @@ _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:|\[\*\*\* LOG ERROR
 # What is said on a busy machine.
 _OF_WAITING = re.compile(r"waiting for .*: \d+ s of at most \d+ s|waited \d+ s for .*")
 _SECONDS = 600
-# Between two looks at a file, and at what costs more to look at.
-_SHORT, LONG = 0.002, 0.2
+# Between two looks: at a file, and at most. What takes long to look at is looked at less often, for
+# what is waited for needs the processors too.
+_SHORT, _LONG = 0.002, 0.2
 # Finds the processes of one test, also those that left its process group.
 _MARK = "ATCNN_TEST_WORKSPACE"
 
 
 def wait_until(
-    condition: Callable[[], Found | None],
-    what: str,
-    seconds: float = _SECONDS,
-    *,
-    pause: float = _SHORT,
+    condition: Callable[[], Found | None], what: str, seconds: float = _SECONDS
 ) -> Found:
     """The first result of `condition` that is true; fails once the time is over."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
+    while True:
+        since = time.monotonic()
+        if found := condition():
+            return found
+        if since > deadline:
             pytest.fail(f"waited {seconds} s for {what}")
-        time.sleep(pause)
-    return found
+        time.sleep(min(max(_SHORT, 10 * (time.monotonic() - since)), _LONG))
 
 
 @dataclass(frozen=True)

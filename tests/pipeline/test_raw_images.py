@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pipeline_workspace import LONG, Workspace, draw_photographs, succeeded, wait_until
+from pipeline_workspace import Workspace, draw_photographs, succeeded, wait_until
 
 PREPARE = "prepare@my_folder"
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Begin")
@@ -73,7 +73,6 @@ def test_experiments_run_in_a_folder_of_their_own_and_from_the_queue(tracked: Wo
     wait_until(
         lambda: "Success" in succeeded(tracked.dvc("queue", "status")).output,
         "the queued experiment",
-        pause=LONG,
     )
     assert [image_size(tracked, size) for size in (24, 16)] == [24, 16]
 

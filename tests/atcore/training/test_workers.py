@@ -1,6 +1,8 @@
 """Several workers that train one network: the same steps as one worker, the same bits on each."""
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
 from torch import Tensor
 
@@ -72,10 +73,19 @@ def _member(rank: int, count: int, folder: Path, work: Callable[[int], Any]) -> 
     torch.distributed.destroy_process_group()
 
 
-def together(count: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
-    """What `work(rank)` returns in each of `count` processes that can talk to each other."""
-    torch.multiprocessing.spawn(_member, (count, folder, work), count)
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(count)]
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    """Two for all tests: they import torch once."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def together(processes: Executor, folder: Path, work: Callable[[int], Any]) -> list[Any]:
+    """What `work(rank)` returns in each of two processes that can talk to each other."""
+    members = [processes.submit(_member, rank, 2, folder, work) for rank in range(2)]
+    for member in members:
+        member.result()
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
 def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tensor], float, int]:
@@ -104,13 +114,13 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
     ],
 )
 def test_a_step_of_two_workers_is_the_step_of_one(
-    tmp_path: Path, images: int, changes: dict[str, Any]
+    processes: Executor, tmp_path: Path, images: int, changes: dict[str, Any]
 ) -> None:
-    spec, count = replace(SPEC, **changes), 2
+    spec = replace(SPEC, **changes)
     weights, loss, right = one_step(spec, images, 0)
-    spec = replace(spec, workers=count)
+    spec = replace(spec, workers=2)
     for their_weights, their_loss, their_right in together(
-        count, tmp_path, partial(one_step, spec, images)
+        processes, tmp_path, partial(one_step, spec, images)
     ):
         assert their_loss == pytest.approx(loss, rel=1e-5)
         assert their_right == right
@@ -137,9 +147,10 @@ def precision_with(instructions: list[dict[str, bool]], rank: int) -> str:
     ids=["on both", "on the first", "on the second"],
 )
 def test_workers_train_in_bf16_only_where_all_of_them_compute_it(
-    tmp_path: Path, instructions: list[dict[str, bool]], precision: str
+    processes: Executor, tmp_path: Path, instructions: list[dict[str, bool]], precision: str
 ) -> None:
-    assert together(2, tmp_path, partial(precision_with, instructions)) == [precision] * 2
+    found = together(processes, tmp_path, partial(precision_with, instructions))
+    assert found == [precision] * 2
 
 
 def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
@@ -168,9 +179,9 @@ def whole_and_resumed(changes: dict[str, Any], rank: int) -> tuple[Any, ...]:
     ids=["pgd", "trades", "free"],
 )
 def test_workers_agree_on_weights_history_and_end_also_after_an_interruption(
-    tmp_path: Path, changes: dict[str, Any]
+    processes: Executor, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    first, second = together(2, tmp_path, partial(whole_and_resumed, changes))
+    first, second = together(processes, tmp_path, partial(whole_and_resumed, changes))
     assert first == second
     whole, resumed, _, finished, error = first
     assert whole == resumed

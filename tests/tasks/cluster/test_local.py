@@ -103,14 +103,13 @@ def test_the_stages_of_one_dvc_share_a_cluster_whose_workers_are_copies_of_a_pro
     wait_for_end(bare)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_dvc_that_ends_takes_its_cluster_with_it_and_not_that_of_another_one(
-    bare: Workspace, number: signal.Signals, tmp_path: Path
+def test_a_dvc_that_is_stopped_or_killed_takes_its_cluster_with_it_and_not_that_of_another_one(
+    bare: Workspace, tmp_path: Path
 ) -> None:
     other = with_stages(bare, AT_WORK, only=" ".join(BY_HAND)).copy(tmp_path / "other")
     with start_repro(bare) as running, start_repro(other) as another:
         assert wait_for_work(running) != wait_for_work(another)
-        running.send(number)
+        running.send(signal.SIGTERM)
         wait_for_end(bare)
         assert cluster_of(other)
         assert not another.ended

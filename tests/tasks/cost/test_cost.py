@@ -28,8 +28,9 @@ from atcore.stylizing.encoder import Encoder
 from atcore.training.data import LoadedSplit
 from atcore.training.run import Training
 from flows import paper
+from tasks.cost.counts import Counts
 from tasks.cost.memory import Memory, memory, most
-from tasks.cost.model import Counts, stages
+from tasks.cost.model import stages
 from tasks.cost.passes import (
     Passes,
     evaluation_passes,

@@ -2,7 +2,8 @@
 
 In eval mode a batch normalisation is a fixed affine map per channel, so it can be absorbed by the
 convolution before it. The folded network computes the same function with about half of the memory
-traffic, which is what the attack's forward and backward passes are bound by.
+traffic, which is what the attack's forward and backward passes are bound by. On a CPU, wide
+convolutions of it take fewer multiplications (`winograd`).
 """
 
 import copy
@@ -16,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.models import load
+from atcore.networks.winograd import Winograd, worthwhile
 
 _CONVOLUTIONS = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
 _NORMALISATION = torch.ops.aten.batch_norm.default
@@ -159,6 +161,9 @@ class FoldedTwin:
                 elif node.op == "call_module" and type(live[node.target]) in (nn.Conv2d, nn.Linear):
                     twin.get_submodule(node.target).to(dtype)
             twin.delete_all_unused_submodules()
+            for name, module in list(twin.named_modules()):
+                if worthwhile(module):
+                    twin.set_submodule(name, Winograd(module))
             twin.recompile()
         self.module: nn.Module = (copied if twin is None else twin).requires_grad_(False)
         computed = {id(p) for fold in self._folds for p in (fold.folded_weight, fold.folded_bias)}
@@ -176,6 +181,9 @@ class FoldedTwin:
             fold.refresh()
         for source, target in self._copied:
             target.copy_(source)
+        for module in self.module.modules():
+            if isinstance(module, Winograd):
+                module.refresh()
 
 
 @lru_cache(maxsize=2)

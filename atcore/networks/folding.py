@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -130,6 +131,46 @@ def _fold_functions(twin: fx.GraphModule, tensors: dict[str, Tensor]) -> Iterato
         yield _Fold(kernel, offset, a, b, m, v, eps, *new)
 
 
+def _held(twin: fx.GraphModule, node: fx.Node | None) -> nn.Parameter | None:
+    """The parameter that a node of the graph stands for."""
+    if node is None or node.op != "get_attr":
+        return None
+    module, _, name = str(node.target).rpartition(".")
+    found = getattr(twin.get_submodule(module), name)
+    return found if isinstance(found, nn.Parameter) else None
+
+
+def _multiply_less(twin: fx.GraphModule) -> None:
+    """Replace the convolutions that are faster by `winograd`, be they modules or functions."""
+    for node in list(twin.graph.nodes):
+        if node.op == "call_module":
+            module = twin.get_submodule(str(node.target))
+            if (
+                type(module) is nn.Conv2d
+                and module.groups == 1
+                and module.padding_mode == "zeros"
+                and worthwhile(module.weight, module.stride, module.padding, module.dilation)
+            ):
+                twin.set_submodule(str(node.target), Winograd(module.weight, module.bias))
+        elif node.target in _CONVOLUTIONS:
+            # What is left out at the end has these values.
+            left_out = (None, (1, 1), (0, 0), (1, 1), 1)[len(node.args) - 2 :]
+            given: list[Any] = [*node.args, *left_out]
+            x, weight, bias, stride, padding, dilation, groups = given
+            kernel, offset = _held(twin, weight), _held(twin, bias)
+            if (
+                kernel is not None
+                and (offset is None) == (bias is None)
+                and groups == 1
+                and worthwhile(kernel, stride, padding, dilation)
+            ):
+                name = f"{node.name}_winograd"
+                twin.add_submodule(name, Winograd(kernel, offset))
+                with twin.graph.inserting_before(node):
+                    node.replace_all_uses_with(twin.graph.call_module(name, (x,)))
+                twin.graph.erase_node(node)
+
+
 class FoldedTwin:
     """A frozen copy of `model` in eval mode, folded, that can follow the model's training.
 
@@ -161,9 +202,8 @@ class FoldedTwin:
                 elif node.op == "call_module" and type(live[node.target]) in (nn.Conv2d, nn.Linear):
                     twin.get_submodule(node.target).to(dtype)
             twin.delete_all_unused_submodules()
-            for name, module in list(twin.named_modules()):
-                if worthwhile(module):
-                    twin.set_submodule(name, Winograd(module))
+            if dtype == torch.float32:
+                _multiply_less(twin)
             twin.recompile()
         self.module: nn.Module = (copied if twin is None else twin).requires_grad_(False)
         computed = {id(p) for fold in self._folds for p in (fold.folded_weight, fold.folded_bias)}

@@ -7,7 +7,7 @@ times with 256 at 8 x 8, but slower with 128. The results are no less precise.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,18 +74,22 @@ class _Convolution(torch.autograd.Function):
         return found.permute(0, 3, 1, 2), None
 
 
-def worthwhile(convolution: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a module is a convolution that is faster this way."""
+def worthwhile(
+    weight: Tensor, stride: Sequence[int], padding: str | Sequence[int], dilation: Sequence[int]
+) -> bool:
+    """Whether a convolution of one group is faster this way.
+
+    Args:
+        weight: outputs x inputs x height x width.
+        padding: with zeros.
+    """
     return (
-        type(convolution) is nn.Conv2d
-        and convolution.kernel_size == (3, 3)
-        and convolution.stride == convolution.dilation == (1, 1)
-        and convolution.padding in ((1, 1), "same")
-        and convolution.padding_mode == "zeros"
-        and convolution.groups == 1
-        and min(convolution.in_channels, convolution.out_channels) >= _CHANNELS
-        and convolution.weight.device.type == "cpu"
-        and convolution.weight.dtype == torch.float32
+        weight.shape[2:] == (3, 3)
+        and min(weight.shape[:2]) >= _CHANNELS
+        and tuple(stride) == tuple(dilation) == (1, 1)
+        and (padding == "same" or tuple(padding) == (1, 1))
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.float32
     )
 
 
@@ -96,9 +100,9 @@ class Winograd(nn.Module):
     input alone.
     """
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
+        self.weight, self.bias = weight, bias
         self._kernels = torch.empty(0)
 
     def refresh(self) -> None:

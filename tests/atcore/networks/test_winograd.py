@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from atcore.networks.architecture import ModelSpec
 from atcore.networks.folding import FoldedTwin
 from atcore.networks.models import build
-from atcore.networks.winograd import Winograd, worthwhile
+from atcore.networks.winograd import Winograd
 
 
 def of(convolution: nn.Conv2d) -> Winograd:
-    own = Winograd(convolution)
+    own = Winograd(convolution.weight, convolution.bias)
     own.refresh()
     return own
 
@@ -77,22 +77,25 @@ def test_wide_layers_are_as_precise_as_those_of_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "convolution",
+    ("convolution", "fewer"),
     [
-        nn.Conv2d(255, 256, 3, padding=1),
-        nn.Conv2d(256, 256, 3, padding=1, stride=2),
-        nn.Conv2d(256, 256, 3),
-        nn.Conv2d(256, 256, 3, padding=2, dilation=2),
-        nn.Conv2d(256, 256, 3, padding=1, groups=2),
-        nn.Conv2d(256, 256, 3, padding=1, padding_mode="circular"),
-        nn.Conv2d(256, 256, 5, padding=2),
-        nn.Conv2d(256, 256, 3, padding=1).to(torch.bfloat16),
-        nn.Conv2d(256, 256, 3, padding=1, device="meta"),
-        nn.Linear(256, 256),
+        (nn.Conv2d(256, 256, 3, padding=1), True),
+        (nn.Conv2d(256, 256, 3, padding="same"), True),
+        (nn.Conv2d(255, 256, 3, padding=1), False),
+        (nn.Conv2d(256, 256, 3, padding=1, stride=2), False),
+        (nn.Conv2d(256, 256, 3), False),
+        (nn.Conv2d(256, 256, 3, padding=2, dilation=2), False),
+        (nn.Conv2d(512, 512, 3, padding=1, groups=2), False),
+        (nn.Conv2d(256, 256, 3, padding=1, padding_mode="circular"), False),
+        (nn.Conv2d(256, 256, 5, padding=2), False),
+        (nn.Conv2d(256, 256, 3, padding=1).to(torch.bfloat16), False),
+        (nn.Conv2d(256, 256, 3, padding=1, device="meta"), False),
     ],
 )
-def test_others_are_left_alone(convolution: nn.Module) -> None:
-    assert not worthwhile(convolution)
+def test_only_what_is_faster_for_it_is_replaced(convolution: nn.Conv2d, fewer: bool) -> None:
+    dtype = convolution.weight.dtype
+    twin = FoldedTwin(nn.Sequential(convolution), dtype)
+    assert any(isinstance(module, Winograd) for module in twin.module.modules()) == fewer
 
 
 def test_the_twin_of_a_wide_network_takes_them_and_follows_its_training() -> None:

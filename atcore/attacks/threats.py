@@ -14,9 +14,12 @@ from torch import Tensor
 from atcore.base.errors import UserError
 
 
-def _norms(delta: Tensor) -> Tensor:
-    """L2 norm of each image, N x 1 x 1 x 1, kept away from zero so that it can divide."""
-    return delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+def _inverse_norms(delta: Tensor) -> Tensor:
+    """1 / L2 norm of each image, N x 1 x 1 x 1, or what is large if that is zero.
+
+    To be multiplied: torch divides a number and a tensor in two ways, which differ in the last bit.
+    """
+    return delta.flatten(1).norm(dim=1).clamp_min(1e-12).reciprocal().view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,12 @@ class L2(ThreatModel):
     """||delta||_2 <= eps, over all pixels and channels of an image."""
 
     def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
-        return gradient * (size / _norms(gradient))
+        return gradient * (_inverse_norms(gradient) * size)
 
     def project(self, delta: Tensor) -> Tensor:
-        return delta * (self.eps / _norms(delta)).clamp_max(1)
+        return delta * (_inverse_norms(delta) * self.eps).clamp_max(1)
 
     def sample(self, noise: Tensor) -> Tensor:
         # In many dimensions nearly all of a ball lies at its surface, where every step would only
         # be projected back; half of the radius leaves the first steps room.
-        return noise * (0.5 * self.eps / _norms(noise))
+        return noise * (_inverse_norms(noise) * (0.5 * self.eps))

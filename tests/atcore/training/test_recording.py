@@ -63,11 +63,9 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_a_recorded_run_equals_one_as_it_is_written(kind: str) -> None:
     spec = replace(SPEC, **KINDS[kind])
     written, recorded = trained(spec, CPU), trained(spec, CPU, record=repeated)
-    # The L2 norm divides a number, for which torch takes another way than for a tensor.
-    rounding = {"rtol": 1e-4, "atol": 1e-6} if kind == "l2" else {"rtol": 0, "atol": 0}
     expected = written.average.state_dict()
     for name, value in recorded.average.state_dict().items():
-        torch.testing.assert_close(value, expected[name], **rounding)
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
     assert written.recorded == {}
     # Free training goes through both at once.
     names = [] if spec.replays else ["descend"] if spec.attack is None else ["descend", "perturbed"]

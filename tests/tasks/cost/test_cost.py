@@ -161,7 +161,7 @@ def test_images_that_are_explained_at_once(measured: dict[str, int]) -> None:
 
 
 def test_images_that_are_validated_at_once() -> None:
-    # No more pixels than 500 images of 64 px have.
+    # No more pixels than 250 images of 64 px have.
     images = torch.zeros((40, 256, 256, 3), dtype=torch.uint8)
     split = LoadedSplit(images, torch.zeros(40, dtype=torch.int64))
     spec = training_spec(SETTINGS, "shapes", "standard", 0)
@@ -171,20 +171,20 @@ def test_images_that_are_validated_at_once() -> None:
     counter = Counter()
     counter.watch(run.twin.module)
     run.validate(split, None)
-    assert counter.at_once == validated_at_once(40, 256) == 500 * 64**2 // 256**2
+    assert counter.at_once == validated_at_once(40, 256) == 250 * 64**2 // 256**2
 
 
 def test_memory_is_the_line_through_two_peaks() -> None:
     megabyte, device = 2**20, torch.device("cpu")
 
     def work(count: int) -> None:
-        np.ones(count * 20 * megabyte, np.uint8)
+        np.ones(count * 200 * megabyte, np.uint8)
 
     found = memory(work, 6, device)
-    assert found.image == pytest.approx(20 * megabyte, rel=0.1)
-    assert found.of(10) == pytest.approx(most(lambda: work(10), device), rel=0.1)
+    assert found.image == pytest.approx(200 * megabyte, rel=0.1)
+    assert found.of(3) == pytest.approx(most(lambda: work(3), device), rel=0.1)
     # An earlier, larger peak does not count.
-    assert most(lambda: work(1), device) < found.of(5)
+    assert most(lambda: work(1), device) < found.of(2)
 
 
 TOOK = Costs(
@@ -213,7 +213,7 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     variant = found["variants@shapes-patch_shuffled"]
     assert (variant.seconds, variant.bytes) == (7 + 3 * 20 * 0.25 / 2, 3 * 20 * pixels)
     train = found["train@shapes-standard-0"]
-    assert (train.seconds, train.bytes) == (7 + 8 * (100 * 3 + 10), 4000)
+    assert (train.seconds, train.bytes) == (7 + 7 * (100 * 3 + 10), 4000)
     control = found["train_control@shapes-underfit-0"]
     assert control.after == ["train@shapes-pgd_linf_8-0"]
     # Two probes of 8 epochs on four fifths of 2,400 images, and a look at the others.
@@ -222,7 +222,7 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     assert found["quality@shapes-patch_shuffled"].seconds == 7
     # Three steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]
-    assert pgd.seconds == 7 + 8 * (100 * (3 + 3 * 2) + 10 * (1 + 1 + 5 * 2))
+    assert pgd.seconds == 7 + 7 * (100 * (3 + 2 * 2) + 10 * (1 + 1 + 5 * 2))
 
 
 def test_memory_follows_from_the_images_at_once() -> None:
@@ -271,7 +271,7 @@ def test_workers_share_the_time_of_a_training_and_not_its_cost() -> None:
     method = SETTINGS.method["standard"].model_copy(update={"workers": 4})
     many = SETTINGS.model_copy(update={"method": {**SETTINGS.method, "standard": method}})
     train = estimated(many)["train@shapes-standard-0"]
-    assert (train.seconds, train.shares) == (7 + 8 * (100 * 3 + 10) / 4, 4)
+    assert (train.seconds, train.shares) == (7 + 7 * (100 * 3 + 10) / 4, 4)
 
 
 def test_larger_images_are_stored_for_training() -> None:

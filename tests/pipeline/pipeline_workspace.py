@@ -83,8 +83,8 @@ REPRODUCIBLE = (
 NO_CLUSTER = dict.fromkeys(
     ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
 )
-# What Ray's client logs before it can be told to be quiet, once per try to connect; where its cluster
-# ends first; and where it cannot write its log.
+# What Ray's client logs: before it can be told to be quiet, once per try to connect; where its
+# cluster ends first; and where it cannot write its log.
 _OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] (gcs_client|task_manager)\.cc:|\[\*\*\* LOG ERROR ")
 # What is said on a busy machine.
 _OF_WAITING = re.compile(r"waiting for .*: \d+ s of at most \d+ s|waited \d+ s for .*")

@@ -220,7 +220,7 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     probe = found["quality@shapes-stylized"]
     assert probe.seconds == 7 + 2 * 8 * (1920 * 3 + 480)
     assert found["quality@shapes-patch_shuffled"].seconds == 7
-    # Three steps of training, five of validation.
+    # Two steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]
     assert pgd.seconds == 7 + 7 * (100 * (3 + 2 * 2) + 10 * (1 + 1 + 5 * 2))
 

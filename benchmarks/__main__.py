@@ -29,7 +29,7 @@ _SECTIONS = {
     "Image tables": ("benchmarks.tables",),
     "A step of adversarial training of the small network": ("benchmarks.attacks",),
     "The same of ResNet-18": (
-        *("benchmarks.attacks", "--architecture", "resnet18", "--batch", "32", "--runs", "5"),
+        *("benchmarks.attacks", "--architecture", "resnet18", "--batch", "32", "--runs", "8"),
     ),
 }
 

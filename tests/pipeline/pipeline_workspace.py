@@ -83,9 +83,9 @@ REPRODUCIBLE = (
 NO_CLUSTER = dict.fromkeys(
     ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
 )
-# What Ray's client logs: before it can be told to be quiet, once per try to connect; where its
-# cluster ends first; and where it cannot write its log.
-_OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] (gcs_client|task_manager)\.cc:|\[\*\*\* LOG ERROR ")
+# What Ray's client logs before it can be told to be quiet, once per try to connect, and where it
+# cannot write its log.
+_OF_RAY = re.compile(r"\[\d{4}-\d\d-\d\d .*\] gcs_client\.cc:|\[\*\*\* LOG ERROR ")
 # What is said on a busy machine.
 _OF_WAITING = re.compile(r"waiting for .*: \d+ s of at most \d+ s|waited \d+ s for .*")
 _SECONDS = 600
@@ -120,12 +120,8 @@ class Finished:
 
     @property
     def complaints(self) -> list[str]:
-        """The lines of standard error, without Ray's own and those on what is waited for."""
-        return [
-            line
-            for line in self.errors.splitlines()
-            if not _OF_WAITING.fullmatch(line) and not _OF_RAY.match(line)
-        ]
+        """The lines of standard error, without those on what is waited for."""
+        return [line for line in self.errors.splitlines() if not _OF_WAITING.fullmatch(line)]
 
     @property
     def stages_run(self) -> list[str]:
@@ -146,7 +142,7 @@ def stale(workspace: "Workspace") -> set[str]:
 def the_error(finished: Finished) -> str:
     """The one line that a user's mistake ends in."""
     assert finished.status not in (0, -signal.SIGKILL), finished.output + finished.errors
-    lines = finished.complaints
+    lines = [line for line in finished.complaints if not _OF_RAY.match(line)]
     assert len(lines) == 1, finished.errors
     assert lines[0].startswith("error: ")
     return lines[0].removeprefix("error: ")

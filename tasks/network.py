@@ -4,8 +4,6 @@ Writes the folder of a trained network, and in the place of what a training leav
 it (`atcore.foreign.given.Facts`).
 """
 
-from contextlib import chdir
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +25,7 @@ if TYPE_CHECKING:
 _IMAGES = 400
 
 
-def _take_in(
-    given: Given, images: SharedTable, chosen: NDArray[np.int64], workspace: Path
-) -> "Taken":
+def _take_in(given: Given, images: SharedTable, chosen: NDArray[np.int64]) -> "Taken":
     # Here, as the process that only waits for it starts in a third of the time without torch.
     import torch  # noqa: PLC0415
 
@@ -39,8 +35,7 @@ def _take_in(
     torch.set_num_threads(1)
     table = images.rows(chosen)
     pixels, labels = torch.from_numpy(table.images), torch.from_numpy(table.labels).long()
-    with chdir(workspace):
-        return take_in(given, table.classes, pixels, labels)
+    return take_in(given, table.classes, pixels, labels)
 
 
 def _origin(facts: Facts) -> dict[str, str]:
@@ -65,7 +60,7 @@ def main(dataset: str, name: str) -> None:
     chosen = np.sort(validation.evenly(_IMAGES))
     with pool.connect():
         images = shared(validation, settings.ray.cache)
-        taken = pool.call(_take_in, given, images, chosen, Path.cwd())
+        taken = pool.call(_take_in, given, images, chosen)
     for remark in taken.facts.remarks:
         print(f"{name}: {remark}")
     write_text(paths.training(dataset, name, GIVEN_SEED), taken.facts.to_json())

@@ -22,6 +22,7 @@ from atcore.networks.precision import resolved
 from atcore.networks.schedules import cosine
 from atcore.stylizing.adain import Stylizer, losses, resized, working_side
 from atcore.stylizing.encoder import Encoder
+from atcore.stylizing.progress import Round, Stylizing
 from atcore.stylizing.styles import draw
 
 Images = NDArray[np.uint8] | StoredImages
@@ -55,34 +56,6 @@ class StylizingSpec:
     precision: str
     threads: int
     seed: int
-
-
-@dataclass(frozen=True)
-class Round:
-    """Mean losses of a twentieth of the steps, up to and with `step`, counted from 1.
-
-    Attributes:
-        precision: `bf16` or `fp32`, of its passes.
-    """
-
-    step: int
-    content: float
-    style: float
-    identity: float
-    precision: str
-
-
-@dataclass(frozen=True)
-class Stylizing:
-    """The state after a round.
-
-    Attributes:
-        history: all rounds so far; the last one's step is `steps` at the end.
-        checkpoint: bytes that `train_stylizer(..., checkpoint=...)` resumes from.
-    """
-
-    history: tuple[Round, ...]
-    checkpoint: bytes
 
 
 class StylizerTraining:

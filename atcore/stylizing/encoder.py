@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from atcore.base.errors import UserError
@@ -48,6 +48,10 @@ class Encoder(nn.Module):
             if index in OUTPUTS:
                 found.append(x)
         return tuple(found)
+
+    def to_bytes(self) -> bytes:
+        """All weights in safetensors format, under the names of torchvision's layout."""
+        return save(self.state_dict())
 
 
 def widths_of(weights: Mapping[str, Tensor], source: str) -> tuple[int, ...]:
@@ -107,6 +111,11 @@ def read_encoder(file: Path) -> Encoder:
         UserError: the file is missing, unreadable or of another layout.
     """
     return build_encoder(_load(file), str(file))
+
+
+def encoder_from(data: bytes) -> Encoder:
+    """The encoder that `Encoder.to_bytes` gave."""
+    return build_encoder(load(data), "encoder")
 
 
 def imagenet_encoder() -> Encoder:

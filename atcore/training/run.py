@@ -125,8 +125,8 @@ class Training:
             momentum=spec.momentum,
             weight_decay=spec.weight_decay,
             nesterov=spec.momentum > 0,
-            # One kernel, which takes the learning rate from the device.
-            fused=device.type == "cuda",
+            # One kernel, which on a GPU takes the learning rate from the device.
+            fused=True,
         )
         if spec.momentum:
             # As the first step would leave them, so that a recorded one finds what it changes.

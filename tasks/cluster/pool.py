@@ -6,9 +6,10 @@ and a command that is run by hand starts its own.
 
 import logging
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,6 +80,20 @@ def environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing on standard error, where Ray's client complains of the calls that end with it."""
+    sys.stderr.flush()
+    said = os.dup(2)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(said, 2)
+        os.close(said)
+
+
+@contextmanager
 def connect() -> Iterator[None]:
     """Connect to the cluster of `RAY_ADDRESS`, or to a local one, for the time of the block.
 
@@ -135,6 +150,10 @@ def _connected(address: str) -> Iterator[None]:
             reason = " ".join(str(error).split())
             name = type(error).__name__
             raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
+        except KeyboardInterrupt:
+            with _silence():
+                ray.shutdown()
+            raise
         finally:
             ray.shutdown()
 
@@ -191,15 +210,21 @@ def users_mistakes() -> Iterator[None]:
         raise
 
 
+def _within(folder: Path, function: Callable[..., Result], *arguments: Any) -> Result:
+    with chdir(folder):
+        return function(*arguments)
+
+
 def call(function: Callable[..., Result], *arguments: Any) -> Result:
-    """`function(*arguments)` on a worker of the workspace's own node, which sees its files.
+    """`function(*arguments)` in this folder, on a worker of the workspace's own node.
 
     Raises:
         UserError: the function raised it.
     """
-    remote = ray.remote(num_cpus=0, scheduling_strategy=only_on(node()))(function)
+    remote = ray.remote(num_cpus=0, scheduling_strategy=only_on(node()))(_within)
     with users_mistakes():
-        return ray.get(remote.remote(*arguments))
+        result: Result = ray.get(remote.remote(Path.cwd(), function, *arguments))
+        return result
 
 
 def spread(

@@ -63,7 +63,7 @@ def run(main: Callable[..., object], *names: str) -> None:
         ended = forked()
         if ended is None:
             return _call(main, arguments)
-        if ended.in_order or ended.status < 0:
+        if ended.in_order or ended.status <= 0:
             ended.follow()
         if address or not others or dvc.has_ended():
             break

@@ -24,7 +24,7 @@ from tasks.params.method import Method, TradesLoss
 from tasks.params.network import Network
 from tasks.params.reading import load, seed
 from tasks.params.run import GIVEN_SEED
-from tasks.params.variant import IMAGENET, Stylized
+from tasks.params.variant import IMAGENET, Stylized, Stylizer
 
 __all__ = [
     "GIVEN_SEED",
@@ -40,6 +40,7 @@ __all__ = [
     "Robustness",
     "Salience",
     "Stylized",
+    "Stylizer",
     "Threat",
     "TradesLoss",
     "TrainingThreat",

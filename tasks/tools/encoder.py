@@ -7,8 +7,6 @@ dataset with `training.architecture: vgg`, then
 
 from pathlib import Path
 
-from safetensors.torch import save
-
 from atcore.base.files import write_bytes
 from atcore.images.stored import StoredTable
 from atcore.stylizing.own_encoder import encoder_of
@@ -30,7 +28,7 @@ def main(dataset: str, method: str, number: str, name: str) -> None:
     with network.named():
         encoder = encoder_of(network.spec, network.weights)
     file = Path("raw/encoder") / f"{name}.safetensors"
-    write_bytes(file, save(encoder.state_dict()))
+    write_bytes(file, encoder.to_bytes())
     print(f"wrote {file}")
 
 

@@ -17,6 +17,7 @@ def test_torch_is_left_to_those_who_compute() -> None:
         "prepare",
         "train",
         "network",
+        "stylizer",
         "variants",
         "quality",
         "evaluate",

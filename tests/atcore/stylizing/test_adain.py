@@ -25,8 +25,9 @@ from atcore.stylizing.adain import (
     statistics,
     working_side,
 )
-from atcore.stylizing.decoder import Stylizing, StylizingSpec, train_stylizer, trained_stylizer
+from atcore.stylizing.decoder import StylizingSpec, train_stylizer, trained_stylizer
 from atcore.stylizing.encoder import Encoder
+from atcore.stylizing.progress import Stylizing
 from atcore.stylizing.styles import draw, pictures
 from atcore.stylizing.transfer import Adain
 from atcore.variants.kinds import vary

@@ -91,6 +91,7 @@ def test_who_comes_next_learns_of_a_holder_that_was_killed_and_of_no_other(
 ) -> None:
     with running(workspace, *holding(pipe)) as holder:
         holder.send(signal.SIGKILL)
+        wait_until(lambda: holder.ended, "the holder to end")
         with held(workspace.root, "next") as hold:
             assert hold.died is not None
             assert hold.died.name == f"sh -c echo held; cat {pipe}"

@@ -94,7 +94,8 @@ class Case:
             }
         )
         dataset = own.model_copy(update={"image_size": self.side, "training": training})
-        return known.model_copy(update={"dataset": {_DATASET: dataset}})
+        run = known.run.model_copy(update={"methods": METHODS})
+        return known.model_copy(update={"dataset": {_DATASET: dataset}, "run": run})
 
     @property
     def model(self) -> ModelSpec:

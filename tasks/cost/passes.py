@@ -6,6 +6,8 @@ Both follow from the parameters alone.
 import math
 from dataclasses import astuple, dataclass
 
+from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
 from atcore.images.table import at_most
 from atcore.quality.probe import HELD_OUT
 from atcore.salience.maps import AT_ONCE
@@ -24,27 +26,29 @@ class Passes:
         update: forward and backward, for the gradients of the weights.
         attack: forward and backward through the frozen network, for the gradient of the image.
         forward: forward alone.
+        warp: no pass through the network, but what a step of a spatial attack takes beside it:
+            moving the pixels, and the gradient of the flow.
     """
 
     update: float = 0
     attack: float = 0
     forward: float = 0
+    warp: float = 0
 
     def __add__(self, other: "Passes") -> "Passes":
-        return Passes(
-            update=self.update + other.update,
-            attack=self.attack + other.attack,
-            forward=self.forward + other.forward,
-        )
+        return Passes(**{kind: n + getattr(other, kind) for kind, n in vars(self).items()})
 
     def __mul__(self, times: float) -> "Passes":
-        return Passes(
-            update=self.update * times, attack=self.attack * times, forward=self.forward * times
-        )
+        return Passes(**{kind: n * times for kind, n in vars(self).items()})
 
     def seconds(self, of_one: "Passes") -> float:
         """How long they take, if one of each kind takes as many seconds as `of_one` says."""
         return sum(n * each for n, each in zip(astuple(self), astuple(of_one), strict=True))
+
+
+def _attacked(attack: PGD) -> Passes:
+    steps = attack.steps
+    return Passes(attack=steps, warp=steps if isinstance(attack.threat, Spatial) else 0)
 
 
 def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
@@ -52,13 +56,13 @@ def training_passes(spec: TrainingSpec, images: int, validation: int) -> Passes:
     step = Passes(update=spec.updates_per_batch)
     # The attack of free training costs no pass of its own.
     if spec.attack is not None and spec.replays is None:
-        step += Passes(attack=spec.attack.steps)
+        step += _attacked(spec.attack)
     if isinstance(spec.loss, Trades):
         # Its loss and its attack look at the clean images too.
         step += Passes(update=1, forward=1)
     check = Passes(forward=1)
     if spec.validation_attack is not None:
-        check += Passes(attack=spec.validation_attack.steps, forward=1)
+        check += _attacked(spec.validation_attack) + Passes(forward=1)
     return (step * images + check * validation) * spec.epochs
 
 
@@ -83,7 +87,8 @@ def evaluation_passes(settings: Params, images: int) -> Passes:
     passes = Passes(forward=1 + len(settings.variant_levels))
     for robustness in settings.evaluate.robustness:
         # One look after the last step, and one for the answer.
-        passes += Passes(attack=robustness.steps, forward=2)
+        warped = robustness.steps if robustness.norm == "spatial" else 0
+        passes += Passes(attack=robustness.steps, forward=2, warp=warped)
     passes *= images
     for entry in settings.evaluate.auto_attack:
         passes += _AUTO_ATTACK * min(entry.images, images)

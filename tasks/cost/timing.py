@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import Spatial
 from atcore.attacks.threats import Linf
 from atcore.images.decode import decode
 from atcore.images.table import ImageTable
@@ -51,6 +52,7 @@ _PIXELS_ON_CPU = 2**18
 _SAMPLE = 8
 # Two steps: one alone would also pay for what an attack does once.
 _ATTACK = PGD(threat=Linf(8 / 255), step_size=2 / 255, steps=2)
+_MOVING = Spatial(eps=0.5, smoothness=0.005)
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,13 @@ def _photograph(pixels: NDArray[np.uint8], side: int) -> bytes:
     return encoded.getvalue()
 
 
+def _moved(x: torch.Tensor) -> None:
+    """What a step of a spatial attack does beside its pass through the network."""
+    flow = _MOVING.zero(x).requires_grad_()
+    objective = _MOVING.objective(_MOVING.apply(x, flow).sum(), flow)
+    torch.autograd.grad(objective, flow)
+
+
 def _stylizer_step(stylizer: _Stylizer, images: NDArray[np.uint8], device: torch.device) -> float:
     run = StylizerTraining(stylizer.spec, Encoder(stylizer.widths).requires_grad_(False), device)
     return _per_call(lambda: run.update(*run.batch(images, None, 0), 0))
@@ -135,6 +144,7 @@ def _measure(
     centre: int,
     variants: Mapping[str, _Variant],
     stylizers: Mapping[str, _Stylizer],
+    spatial: bool,
 ) -> Costs:
     """Measure on the device of the machine that this is called on."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -166,6 +176,7 @@ def _measure(
     evaluation = Passes(
         attack=_per_call(lambda: attack(x, y)) / m / _ATTACK.steps,
         forward=_per_call(lambda: answer(x)) / m,
+        warp=_per_call(lambda: _moved(x)) / m if spatial else 0,
     )
     run = Training(replace(spec, attack=_ATTACK), model, spec.batch_size, device)
     run.model.train()
@@ -187,6 +198,7 @@ def _measure(
         update=_per_call(lambda: update(x, y)) / n,
         attack=_per_call(perturb) / n / _ATTACK.steps,
         forward=_per_call(forward) / n,
+        warp=_per_call(lambda: _moved(x)) / n if spatial else 0,
     )
     torch.set_num_threads(1)
     pixels = np.random.default_rng(0).integers(
@@ -244,7 +256,9 @@ def _question(settings: params.Params, dataset: str, model: ModelSpec) -> tuple[
         for name in settings.run.stylizers
     }
     side = centre(settings.dataset[dataset])
-    return spec, model, settings.evaluate.shard, side, variants, stylizers
+    attacks = (settings.method[name].attack for name in settings.run.trained)
+    norms = {each.norm for each in (*attacks, *settings.evaluate.robustness) if each is not None}
+    return spec, model, settings.evaluate.shard, side, variants, stylizers, "spatial" in norms
 
 
 def _start_a_stage() -> None:

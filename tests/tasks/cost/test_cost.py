@@ -15,7 +15,9 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from atcore.attacks import spatial
 from atcore.attacks.pgd import PGD
+from atcore.attacks.spatial import warp
 from atcore.evaluation.asking import predict
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
@@ -70,11 +72,20 @@ class Counter:
         network.register_forward_hook(count)
         return network
 
+    def watch_warps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def count(x: Tensor, flow: Tensor) -> Tensor:
+            self.seen += Passes(warp=len(x) if flow.requires_grad else 0)
+            return warp(x, flow)
+
+        monkeypatch.setattr(spatial, "warp", count)
+
 
 @pytest.mark.parametrize(
     "method", ["standard", "fgsm_8", "fast_8", "pgd_linf_8", "trades_8", "free_8", "stadv"]
 )
-def test_passes_of_a_training_are_those_of_its_modules(method: str) -> None:
+def test_passes_of_a_training_are_those_of_its_modules(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = replace(training_spec(SETTINGS, "shapes", method, 0), epochs=2, batch_size=4, threads=1)
     model = ModelSpec("small", CLASSES, 8, (0.5,) * 3, (0.25,) * 3)
 
@@ -87,6 +98,7 @@ def test_passes_of_a_training_are_those_of_its_modules(method: str) -> None:
     counter = Counter()
     counter.watch(run.model, trained=True)
     counter.watch(run.twin.module)
+    counter.watch_warps(monkeypatch)
     for number in (1, 2):
         run.epoch(number, split(10), split(7))
     assert counter.seen == training_passes(spec, 10, 7)

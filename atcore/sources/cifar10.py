@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
-from atcore.sources.entries import Entries, Source, contents, pixmap, require_no_web_page
+from atcore.sources.entries import Entries, Source, contents, pixmap, require_downloaded
 
 
 def _unpacked(folder: Path, names: set[str]) -> dict[str, bytes]:
@@ -22,7 +22,7 @@ def _unpacked(folder: Path, names: set[str]) -> dict[str, bytes]:
 def _packed(archive: Path, root: str, names: set[str]) -> dict[str, bytes]:
     found = {}
     try:
-        require_no_web_page(archive)
+        require_downloaded(archive)
         with tarfile.open(archive) as tar:
             for member in tar:
                 directory, _, name = member.name.rpartition("/")

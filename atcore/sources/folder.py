@@ -1,7 +1,8 @@
 """Image files in one folder per class, the layout of torchvision's ImageFolder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from atcore.sources.entries import (
     format_hint,
     is_text,
     listing,
+    require_file,
 )
 from atcore.sources.naming import SPLIT_OF, UNDERSTOOD, split_words
 
@@ -36,15 +38,18 @@ def _is_split(path: Path) -> bool:
     return path.name.lower() in SPLIT_OF
 
 
-def _top(folder: Path) -> list[Path]:
-    """What lies in `folder`, or in the only folder in it where that holds folders only."""
-    contents(folder)
-    top = _listing(folder)
-    only = top[0]
-    if len(top) > 1 or _is_split(only) or not only.is_dir():
-        return top
-    inner = _listing(only)
-    return inner if all(path.is_dir() for path in inner) else top
+def _unwrapped(found: list[Path], stop: Callable[[Path], bool]) -> list[Path]:
+    """What lies in a folder, or in the only one in it if that holds folders only, and so on.
+
+    Args:
+        stop: whether an only folder is none around everything.
+    """
+    while len(found) == 1 and found[0].is_dir() and not stop(found[0]):
+        inner = _listing(found[0])
+        if not all(path.is_dir() for path in inner):
+            break
+        found = inner
+    return found
 
 
 def _classes(split_folder: Path) -> list[Path]:
@@ -54,7 +59,7 @@ def _classes(split_folder: Path) -> list[Path]:
             f"{split_folder}: no class folders in it, so that the classes of its images are "
             f"unknown; expected {split_folder.name}/<class>/*{format_hint(found)}"
         )
-    return found
+    return _unwrapped(found, lambda _: False)
 
 
 def _trees(folder: Path) -> dict[str, list[Path]]:
@@ -63,7 +68,8 @@ def _trees(folder: Path) -> dict[str, list[Path]]:
     The name of a class may well have the word for a split in it (bullet_train); a folder is a split
     if it is called by nothing else, or where others have the word for another split.
     """
-    top = _top(folder)
+    contents(folder)
+    top = _unwrapped(_listing(folder), _is_split)
     words = {path: split_words(path.name) for path in top if path.is_dir()}
     named = {SPLIT_OF[word] for found in words.values() for word in found}
     if len(named) < 2 and not any(map(_is_split, words)):
@@ -85,15 +91,32 @@ def _trees(folder: Path) -> dict[str, list[Path]]:
     return trees
 
 
+def _require_folder(path: Path) -> None:
+    if not path.is_dir():
+        hint = format_hint(path.parent.iterdir())
+        raise UserError(f"{path}: not a folder with the images of one class{hint}")
+
+
 def _files(class_folder: Path) -> list[Path]:
-    if not class_folder.is_dir():
-        hint = format_hint(class_folder.parent.iterdir())
-        raise UserError(f"{class_folder}: not a folder with the images of one class{hint}")
     files = _listing(class_folder)
     for path in files:
-        if not path.is_file():
+        if path.is_dir():
             raise UserError(f"{path}: not a file; a class's folder holds its images only")
+        require_file(path)
     return files
+
+
+def _named(class_folders: Iterable[Path]) -> dict[str, Path]:
+    """Class folders by the names of the classes, whichever way their accents are written."""
+    found: dict[str, Path] = {}
+    for path in class_folders:
+        other = found.setdefault(normalize("NFC", path.name), path)
+        if other != path:
+            raise UserError(
+                f"{path}: the name of {other}, with its accents written in another way; put all "
+                "images of a class into one folder"
+            )
+    return found
 
 
 def load(folder: Path) -> Source:
@@ -108,21 +131,23 @@ def load(folder: Path) -> Source:
             folders, or something is neither a split's folder, nor a class's, nor an image.
     """
     trees = _trees(folder)
-    classes = tuple(path.name for path in trees["train"])
-    index = {name: label for label, name in enumerate(classes)}
     class_folders = [path for tree in trees.values() for path in tree]
+    for path in class_folders:
+        _require_folder(path)
+    named = {split: _named(tree) for split, tree in trees.items()}
+    classes = tuple(named["train"])
     around = {parent for path in class_folders for parent in path.parents}
     places = {path for path in around.union(class_folders) if path.is_relative_to(folder)}
     files: dict[str, list[Path]] = {}
     labels: dict[str, list[int]] = {}
-    for split, tree in trees.items():
+    for split, tree in named.items():
         files[split], labels[split] = [], []
-        for class_folder in tree:
+        for name, class_folder in tree.items():
             found = _files(class_folder)
-            if class_folder.name not in index:
+            if name not in named["train"]:
                 raise UserError(f"{class_folder}: class without training images")
             files[split] += found
-            labels[split] += [index[class_folder.name]] * len(found)
+            labels[split] += [classes.index(name)] * len(found)
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
         return (file_bytes(files[split][position]) for position in indices)

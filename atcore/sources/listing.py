@@ -17,6 +17,7 @@ from atcore.sources.naming import SPLIT_OF, UNDERSTOOD
 from atcore.sources.shards import EMPTY, Shard
 
 _DELIMITERS = (",", ";", "\t")
+_EXCEL = "sep="
 # Rows that tell which column names the files.
 _TRIED = 1000
 
@@ -51,7 +52,12 @@ def _text(path: Path) -> str:
 def _table(path: Path) -> _Table:
     """The rows as they are; the first one may have the names of the columns."""
     text = _text(path)
-    delimiter = max(_DELIMITERS, key=text.partition("\n")[0].count)
+    first = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    if first.startswith(_EXCEL):
+        # Its line for the delimiter, whose place is kept for the numbers of the others.
+        delimiter = first.removeprefix(_EXCEL)[:1] or delimiter
+        text = text.removeprefix(first)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows, lines = [], []
     try:
@@ -78,13 +84,13 @@ def _file_column(path: Path, table: _Table, images: Images, key: str | None) -> 
         if table.rows[0][index] == key or labels.is_usual(table.rows[0][index]):
             return 0
         values = {row[index] for row in table.rows[:_TRIED]}
-        return sum(bool(images.candidates(path, value)) for value in values)
+        return sum(images.may_mean(path, value) for value in values)
 
     best = max(range(len(table.columns)), key=found)
     if not found(best):
         raise UserError(
             f"{path}: no column with names of image files in {path.parent} or below; "
-            f"its first line: {', '.join(table.rows[0])}"
+            f"its first line: {', '.join(table.rows[0])}; take the file out if it lists no images"
         )
     return best
 
@@ -92,7 +98,7 @@ def _file_column(path: Path, table: _Table, images: Images, key: str | None) -> 
 def _headed(path: Path, table: _Table, file_column: int, images: Images) -> _Table:
     """The table with the names of its columns, which its first row has if that names no file."""
     first, *rows = table.rows
-    if images.candidates(path, first[file_column]):
+    if images.may_mean(path, first[file_column]):
         return table
     return _Table(first, rows, table.lines[1:])
 

@@ -16,6 +16,7 @@ from atcore.sources.entries import (
     below,
     contents,
     format_hint,
+    is_image_name,
     is_text,
 )
 from atcore.sources.images import Images
@@ -50,10 +51,21 @@ EMPTY = Shard(names=(), labels=of_names(()), read=lambda _rows: iter(()))
 Opener = Callable[[Path, Images, str | None], Shard]
 
 
+_OF_FOLDERS = "; of images in a folder for each class the dataset's `format` is folder"
+
+
+def _is_image(path: Path) -> bool:
+    return is_image_name(path.name)
+
+
 def within(rows: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
     """Those of the ascending rows in start..start + count - 1, counted from `start`."""
     low, high = np.searchsorted(rows, (start, start + count))
     return rows[low:high] - start
+
+
+def _named(labels: Labels) -> str:
+    return some(labels.classes) if labels.listed else "numbers or names without a list"
 
 
 def _classes(shards: Mapping[Path, Shard]) -> tuple[list[str], list[str]]:
@@ -69,7 +81,10 @@ def _classes(shards: Mapping[Path, Shard]) -> tuple[list[str], list[str]]:
     listed = labelled[first].classes if labelled[first].listed else None
     for path, labels in labelled.items():
         if (labels.classes if labels.listed else None) != listed:
-            raise UserError(f"{path}: its class names differ from those of {first}")
+            raise UserError(
+                f"{path}: its class names ({_named(labels)}) differ from those of {first} "
+                f"({_named(labelled[first])}); let all files list the same, or none"
+            )
     used = {
         labels.classes[code]
         for labels in labelled.values()
@@ -163,7 +178,7 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
         raise UserError(
             f"{folder}: no file *{' or *'.join(endings)} in it, but "
             f"{some([str(path.relative_to(folder)) for path in others]) or 'folders only'}"
-            f"{format_hint(others)}"
+            f"{format_hint(others)}{_OF_FOLDERS if any(map(_is_image, others)) else ''}"
         )
     require_all_shards(paths)
     members = by_split(paths)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
-from atcore.sources.entries import Entries, Source, contents, require_no_web_page
+from atcore.sources.entries import Entries, Source, contents, require_downloaded
 
 ARCHIVE = "tiny-imagenet-200.zip"
 
@@ -26,7 +26,7 @@ _UNLABELLED = re.compile(_ROOT + r"test/images/[^/]+")
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        require_no_web_page(path)
+        require_downloaded(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
+from atcore.base.wording import some
 from atcore.sources import labels, tar
-from atcore.sources.entries import is_no_data
+from atcore.sources.entries import is_image_name, is_no_data
 from atcore.sources.images import Images
 from atcore.sources.shards import EMPTY, Shard
 
-_IMAGES = {"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"}
 _TEXTS = ("cls", "txt", "text")
 # Of a member: the key, which its sample shares, and its ending, which begins at the first dot.
 _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
@@ -24,21 +25,26 @@ _NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 _Sample = dict[str, Callable[[], bytes]]
 
 
-def _is_image(ending: str) -> bool:
-    return ending.rpartition(".")[2] in _IMAGES
+@dataclass(frozen=True)
+class _Members:
+    """What is in an archive: samples by their key, and names of what belongs to none."""
 
+    samples: dict[str, _Sample]
+    left: list[str]
+    others: list[str]
 
-def _samples(members: _Sample) -> tuple[dict[str, _Sample], list[str]]:
-    """Samples by their key, and names of what belongs to none."""
-    samples: dict[str, _Sample] = {}
-    others = []
-    for name, read in members.items():
-        match = _NAME.fullmatch(name)
-        if match and not is_no_data(name.rpartition("/")[2]):
-            samples.setdefault(match[1], {})[match[2].lower()] = read
-        else:
-            others.append(name)
-    return samples, others
+    @classmethod
+    def of(cls, members: _Sample) -> "_Members":
+        found = cls({}, [], [])
+        for name, read in members.items():
+            match = _NAME.fullmatch(name)
+            if any(map(is_no_data, name.split("/"))):
+                found.left.append(name)
+            elif match:
+                found.samples.setdefault(match[1], {})[match[2].lower()] = read
+            else:
+                found.others.append(name)
+        return found
 
 
 class _Labels:
@@ -47,19 +53,21 @@ class _Labels:
     def __init__(self, path: Path, samples: Mapping[str, _Sample], key: str | None) -> None:
         self._path = path
         endings = list(dict.fromkeys(ending for sample in samples.values() for ending in sample))
-        fields: Mapping[str, Any] = {}
-        if "json" in endings:
-            first = next(name for name, sample in samples.items() if "json" in sample)
-            fields = self._json(first, samples[first])
+        # The kinds of values of each key of JSON.
+        fields: dict[str, set[type]] = {}
+        for name, sample in samples.items():
+            values = self._json(name, sample) if "json" in sample else {}
+            for each, value in values.items():
+                fields.setdefault(each, set()).add(type(value))
         likely = [name for name in endings if name == "cls"]
         possible = [name for name in endings if name in _TEXTS]
-        possible += [name for name, value in fields.items() if isinstance(value, str | int)]
+        possible += [name for name, kinds in fields.items() if {str, int} >= kinds - {type(None)}]
         self._column = labels.column(path, [*endings, *fields], (likely, possible), key)
         self._in_json = self._column not in endings
 
     def _text(self, name: str, sample: _Sample, ending: str) -> str:
         try:
-            return sample[ending]().decode()
+            return sample[ending]().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UserError(f"{self._path}: {name}.{ending}: not UTF-8") from error
 
@@ -99,17 +107,17 @@ def opener(path: Path, _images: Images, key: str | None) -> Shard:
         UserError: the archive is damaged, a sample has several images, or a label cannot be
             understood.
     """
-    samples, others = _samples(tar.members(path))
+    found = _Members.of(tar.members(path))
     pictures: dict[str, Callable[[], bytes]] = {}
-    for name, sample in samples.items():
-        endings = [ending for ending in sample if _is_image(ending)]
+    for name, sample in found.samples.items():
+        endings = [ending for ending in sample if is_image_name(f"{name}.{ending}")]
         if len(endings) > 1:
-            raise UserError(f"{path}: {name}: several images: {', '.join(endings)}; keep one")
+            raise UserError(f"{path}: {name}: several images: {some(endings)}; keep one")
         if endings:
             pictures[name] = sample[endings[0]]
     if not pictures:
         return EMPTY
-    beside = _Labels(path, {name: samples[name] for name in pictures}, key)
+    beside = _Labels(path, {name: found.samples[name] for name in pictures}, key)
     names = list(pictures)
 
     def read(rows: NDArray[np.int64]) -> Iterator[bytes]:
@@ -117,12 +125,13 @@ def opener(path: Path, _images: Images, key: str | None) -> Shard:
 
     return Shard(
         names=[f"{path}: {name}" for name in names],
-        labels=labels.of_names(beside.of(name, samples[name]) for name in names),
+        labels=labels.of_names(beside.of(name, found.samples[name]) for name in names),
         read=read,
         skipped={
             "files in archives without an image": [
-                *(f"{path}: {name}" for name in others),
-                *(f"{path}: {name}" for name in samples if name not in pictures),
-            ]
+                *(f"{path}: {name}" for name in found.others),
+                *(f"{path}: {name}" for name in found.samples if name not in pictures),
+            ],
+            "in archives, hidden or left by systems": [f"{path}: {name}" for name in found.left],
         },
     )

@@ -58,6 +58,43 @@ def test_windows_writes_folders_in_its_own_way(tmp_path: Path) -> None:
     assert source.splits["train"].names == [f"{tmp_path}/cats/1.jpg", f"{tmp_path}/dogs/1.jpg"]
 
 
+@pytest.mark.parametrize("start", ["/home/x/data/images/", "C:\\Users\\x\\images\\", "D:/images/"])
+def test_absolute_names_of_another_machine(start: str, tmp_path: Path) -> None:
+    fill(tmp_path, "images/1.jpg", "images/2.jpg")
+    write(tmp_path / "labels.csv", "file,label", f"{start}1.jpg,dog", f"{start}2.jpg,cat")
+    source = load("csv", tmp_path)
+    assert source.splits["train"].labels.tolist() == [1, 0]
+    assert source.splits["train"].names == [f"{tmp_path}/images/{n}.jpg" for n in (1, 2)]
+    assert left_out(source) == {}
+
+
+@pytest.mark.parametrize("start", ["{folder}/images/", "../{name}/images/", "images/../images/"])
+def test_images_are_not_left_out_whichever_way_to_them_is_written(
+    start: str, tmp_path: Path
+) -> None:
+    fill(tmp_path, "images/1.jpg", "images/2.jpg")
+    place = start.format(folder=tmp_path, name=tmp_path.name)
+    write(tmp_path / "labels.csv", f"{place}1.jpg,dog", f"{place}2.jpg,cat")
+    source = load("csv", tmp_path)
+    assert source.splits["train"].names == [f"{tmp_path}/images/{n}.jpg" for n in (1, 2)]
+    assert left_out(source) == {}
+
+
+def test_accents_may_be_written_in_other_ways_than_in_names_of_files(tmp_path: Path) -> None:
+    fill(tmp_path, "u\u0308ber/1.jpg", "cafe\u0301.jpg")
+    write(tmp_path / "labels.csv", "file,label", "\u00fcber/1.jpg,a", "caf\u00e9.jpg,b")
+    names = load("csv", tmp_path).splits["train"].names
+    assert names == [f"{tmp_path}/u\u0308ber/1.jpg", f"{tmp_path}/cafe\u0301.jpg"]
+
+
+def test_the_line_in_which_excel_names_the_delimiter_is_no_row(tmp_path: Path) -> None:
+    fill(tmp_path, "1.jpg", "2.jpg")
+    write(tmp_path / "labels.csv", "sep=;", "file;label", "1.jpg;dog", "2.jpg;cat")
+    assert load("csv", tmp_path).classes == ("cat", "dog")
+    write(tmp_path / "labels.csv", "sep=;", "file;label", "1.jpg;dog", "3.jpg;cat")
+    rejects("csv", tmp_path, f"{tmp_path}/labels.csv: line 4: no image file '3.jpg'")
+
+
 def test_numbers_of_files_are_no_labels(tmp_path: Path) -> None:
     fill(tmp_path, *(f"{number}.jpg" for number in range(4)))
     write(tmp_path / "labels.csv", "class,id", "1,0", "0,1", "1,2", "-1,3")

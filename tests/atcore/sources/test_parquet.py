@@ -165,7 +165,11 @@ def test_a_single_class_is_rejected(tmp_path: Path) -> None:
 def test_parquet_files_agree_on_the_class_names(tmp_path: Path) -> None:
     write_parquet(tmp_path / "test.parquet", [0, 1], names=["cat", "dog"])
     write_parquet(tmp_path / "train.parquet", [0, 1], names=["dog", "cat"])
-    rejects("parquet", tmp_path, f"{tmp_path}/train.parquet: its class names differ")
+    message = f"(dog, cat) differ from those of {tmp_path}/test.parquet (cat, dog); let all"
+    rejects("parquet", tmp_path, f"{tmp_path}/train.parquet: its class names {message}")
+    write_parquet(tmp_path / "train.parquet", [0, 1])
+    message = f"(numbers or names without a list) differ from those of {tmp_path}/test.parquet"
+    rejects("parquet", tmp_path, f"{tmp_path}/train.parquet: its class names {message}")
 
 
 def test_parquet_needs_training_images(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@ import io
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -185,6 +188,16 @@ def test_one_folder_around_everything_is_allowed(tmp_path: Path) -> None:
             id="list",
         ),
         pytest.param(["cat/1", "dog/1", "dog/more/1"], "/dog/more: not a file", id="nested"),
+        pytest.param(
+            ["archive/cat/1", "archive/dog/1", "archive.zip"],
+            "/archive.zip: not a folder with the images of one class; unpack archive.zip",
+            id="archive",
+        ),
+        pytest.param(
+            ["cafe\u0301/1", "caf\u00e9/1", "tea/1"],
+            "/caf\u00e9: the name of {folder}/cafe\u0301, with its accents written in another way",
+            id="accents",
+        ),
         pytest.param(["cat/1", "cat/2"], ": classes: cat; at least 2", id="single-class"),
         pytest.param(["train/cat/1", "dog/1"], "/dog: not expected beside", id="mixed"),
         pytest.param(
@@ -224,7 +237,78 @@ def test_folders_of_another_layout_are_rejected(
     files: list[str], message: str, tmp_path: Path
 ) -> None:
     fill(tmp_path, *files)
-    rejects("folder", tmp_path, f"{tmp_path}{message}")
+    rejects("folder", tmp_path, f"{tmp_path}{message.format(folder=tmp_path)}")
+
+
+def test_the_accents_of_a_class_may_be_written_in_other_ways_in_other_splits(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path, "train/tea/1", "train/cafe\u0301/1", "test/caf\u00e9/1", "test/tea/1")
+    source = load("folder", tmp_path)
+    assert source.classes == ("caf\u00e9", "tea")
+    assert source.splits["test"].labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("around", ["a/b/c", "train/train", "a/b/train"])
+def test_folders_around_folders_are_allowed(around: str, tmp_path: Path) -> None:
+    fill(tmp_path, f"{around}/cat/1", f"{around}/dog/1", f"{around}/dog/2")
+    source = load("folder", tmp_path)
+    assert source.classes == ("cat", "dog")
+    assert source.splits["train"].labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("format_name", ["folder", "parquet", "csv", "webdataset"])
+def test_a_link_to_a_folder_around_it_is_named(format_name: str, tmp_path: Path) -> None:
+    fill(tmp_path, "cat/1", "dog/1")
+    for name in ("cat", "dog"):
+        (tmp_path / name / "up").symlink_to("..")
+    message = f"{tmp_path}/cat/up: a link to a folder that it lies in; remove it"
+    rejects(format_name, tmp_path, message)
+
+
+@pytest.mark.parametrize("format_name", ["folder", "parquet", "csv", "webdataset"])
+def test_what_is_no_file_is_named(format_name: str, tmp_path: Path) -> None:
+    fill(tmp_path, "cat/1", "dog/1")
+    (tmp_path / "cat/2").symlink_to("nowhere")
+    rejects(format_name, tmp_path, f"{tmp_path}/cat/2: a link to nothing; take it out")
+    (tmp_path / "cat/2").unlink()
+    os.mkfifo(tmp_path / "cat/2")
+    rejects(format_name, tmp_path, f"{tmp_path}/cat/2: not a file; take it out")
+
+
+_AS_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from atcore.base.errors import UserError
+from atcore.sources.formats import load
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    load(sys.argv[1], Path(sys.argv[2]))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("format_name", ["folder", "parquet", "csv", "webdataset"])
+def test_a_folder_that_may_not_be_read_is_named(format_name: str) -> None:
+    # Not pytest's folder, in which another user sees nothing.
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        fill(folder, "train/cat/1", "train/dog/1", "test/cat/1")
+        (folder / "test").chmod(0)
+        command = [sys.executable, "-c", _AS_ANOTHER_USER, format_name, place]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        (folder / "test").chmod(0o755)
+    assert ended.stdout == f"{place}/test: Permission denied\n"
+
+
+def test_a_hidden_name_that_is_no_utf_8_is_left_out_as_others_are(tmp_path: Path) -> None:
+    fill(tmp_path, "cat/1", "dog/1", os.fsdecode(b"cat/.caf\xe9"))
+    assert load("folder", tmp_path).classes == ("cat", "dog")
+    assert no_data(tmp_path) == [f"{tmp_path}/cat/.caf\\xe9"]
 
 
 def test_a_class_without_images_is_rejected(tmp_path: Path) -> None:
@@ -474,4 +558,4 @@ def test_a_web_page_in_place_of_an_archive_is_recognised(
     format_name: str, archive: str, tmp_path: Path
 ) -> None:
     (tmp_path / archive).write_text("\n<!DOCTYPE html><title>404 Not Found</title>")
-    rejects(format_name, tmp_path, f"{tmp_path}/{archive}: a web page (HTML), not an archive")
+    rejects(format_name, tmp_path, f"{tmp_path}/{archive}: a web page (HTML); download it")

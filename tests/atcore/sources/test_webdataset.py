@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import os
@@ -92,9 +93,69 @@ def test_names_may_have_folders_and_endings_points_and_capitals(tmp_path: Path) 
     assert read_all(source, "train") == [b"x1", b"y1"]
 
 
+def test_the_key_of_the_labels_is_looked_for_in_all_samples(tmp_path: Path) -> None:
+    members = labelled("json", b='{"label": "dog", "w": 32}', c='{"w": 64, "label": "cat"}')
+    write_tar(tmp_path / "a.tar", labelled("json", a='{"w": 64}') | members)
+    source = load("webdataset", tmp_path)
+    assert source.classes == ("cat", "dog")
+    assert read_all(source, "train") == [b"image b", b"image c"]
+    assert left_out(source) == {"images without a label": [f"{tmp_path}/a.tar: a"]}
+
+
+@pytest.mark.parametrize(("ending", "text"), [("cls", "{}"), ("json", '{{"label": "{}"}}')])
+def test_a_mark_of_the_byte_order_is_no_part_of_a_label(
+    ending: str, text: str, tmp_path: Path
+) -> None:
+    labels = {"a": text.format(0), "b": "\ufeff" + text.format(0), "c": text.format(1)}
+    write_tar(tmp_path / "a.tar", labelled(ending, **labels))
+    source = load("webdataset", tmp_path)
+    assert source.classes == ("0", "1")
+    assert source.splits["train"].labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "avif", "jp2", "jfif", "webp", "TIF"])
+def test_images_are_of_any_format_that_is_read(ending: str, tmp_path: Path) -> None:
+    write_tar(
+        tmp_path / "a.tar", {f"a.{ending}": "a", "a.cls": "0", f"b.{ending}": "b", "b.cls": "1"}
+    )
+    assert read_all(load("webdataset", tmp_path), "train") == [b"a", b"b"]
+
+
+def test_damage_that_ends_an_archive_early_is_named(tmp_path: Path) -> None:
+    """Python takes what it cannot read for the end, and gives the members before it."""
+    path = tmp_path / "a.tar"
+    write_tar(path, labelled("cls", a="0", b="1", c="1"))
+    whole = path.read_bytes()
+    # Each of the six members has a header and a block of content.
+    third, end = 2 * 1024, 6 * 1024
+    for cut in (third, third + 100, end, end + 511):
+        path.write_bytes(whole[:cut])
+        rejects("webdataset", tmp_path, f"{path}: ends early, at byte {cut:,}; get it again")
+    path.write_bytes(whole[:third] + b"\xab" * 512 + whole[third + 512 :])
+    rejects("webdataset", tmp_path, f"{path}: damaged at byte {third:,}; get it again")
+    path.write_bytes(whole + whole)
+    rejects("webdataset", tmp_path, f"{path}: there is more after its end at byte {end:,}; ")
+    path.write_bytes(whole[: end + 512])
+    assert len(load("webdataset", tmp_path).splits["train"].names) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"a"), "gzip, not a tar archive; unpack it to one"),
+        (b"PK\x03\x04", "zip, not a tar archive; unpack it to one"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; fetch"),
+    ],
+)
+def test_what_else_is_called_tar_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(content)
+    rejects("webdataset", tmp_path, f"{tmp_path}/a.tar: {message}")
+
+
 def test_what_is_no_labelled_image_is_counted(tmp_path: Path) -> None:
     members = labelled("cls", a="0", b="1")
     members |= {"c.jpg": "image c", "d.cls": "1", "._a.jpg": "", "README": "", "e.jpg": "image e"}
+    members |= {"__MACOSX/1.jpg": "", ".ipynb_checkpoints/1.jpg": ""}
     write_tar(tmp_path / "a.tar", members | {"e.cls": "-1"})
     write_tar(tmp_path / "b.tar", {})
     fill(tmp_path, "LICENSE", "index.bin")
@@ -106,7 +167,11 @@ def test_what_is_no_labelled_image_is_counted(tmp_path: Path) -> None:
         "texts beside the images": [f"{tmp_path}/LICENSE"],
         "other files": [f"{tmp_path}/index.bin"],
         "files in archives without an image": [
-            f"{tmp_path}/a.tar: {name}" for name in ("._a.jpg", "README", "d")
+            f"{tmp_path}/a.tar: {name}" for name in ("README", "d")
+        ],
+        "in archives, hidden or left by systems": [
+            f"{tmp_path}/a.tar: {name}"
+            for name in ("._a.jpg", "__MACOSX/1.jpg", ".ipynb_checkpoints/1.jpg")
         ],
     }
 

@@ -42,6 +42,7 @@ _LEFT = {
     "__macosx",
     "@eadir",
     "$recycle.bin",
+    "lost+found",
     "system volume information",
 }
 

@@ -44,6 +44,7 @@ class _Shard:
         labels: int32, N.
         sizes: int32, N x 2, width and height of the originals.
         unreadable: names of the images left out, and why; the reason starts with the name.
+        lost: int32, labels of the images left out.
     """
 
     names: Sequence[str]
@@ -51,6 +52,7 @@ class _Shard:
     labels: NDArray[np.int32]
     sizes: NDArray[np.int32]
     unreadable: Mapping[str, str]
+    lost: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def _shapes(settings: Dataset, seed: int, key: str) -> _Recipe:
                 labels=_labels(shard),
                 sizes=np.full((len(shard), 2), shapes.SIZE, np.int32),
                 unreadable={},
+                lost=np.empty(0, np.int32),
             )
 
     return _Recipe(
@@ -162,9 +165,10 @@ def _decoded(
         yield _Shard(
             names=[names[i] for i, good in zip(own, readable, strict=True) if good],
             pixels=result.images[readable],
-            labels=labels[own.start : own.stop][readable],
+            labels=labels[own][readable],
             sizes=result.sizes[readable],
             unreadable={names[own[i]]: reason for i, reason in result.problems.items()},
+            lost=labels[own][~readable],
         )
 
 
@@ -186,6 +190,16 @@ def _raw(dataset: str, settings: Dataset, seed: int, key: str) -> _Recipe:
     )
 
 
+def _list(dataset: str, reasons: Sequence[str]) -> Path:
+    """Write why images are unreadable into a file, and show the first of them."""
+    path = paths.unreadable(dataset)
+    path.parent.mkdir(exist_ok=True)
+    write_text(path, "".join(f"{reason}\n" for reason in reasons))
+    for reason in reasons[:_SHOWN]:
+        print(reason, flush=True)
+    return path
+
+
 def _write(
     recipe: _Recipe, settings: Dataset, folder: Path, dataset: str
 ) -> tuple[Description, dict[str, str]]:
@@ -197,12 +211,14 @@ def _write(
     key = f"dataset.{dataset}"
     remembered: dict[str, Remembered] = {}
     unreadable: dict[str, str] = {}
+    lost: dict[str, NDArray[np.int32]] = {}
     first_id = 0
     for split in formats.SPLITS:
-        parts = []
+        parts, without = [], []
         with writing(folder / paths.split("", split).name) as add:
             for shard in recipe.make(split):
                 unreadable |= shard.unreadable
+                without.append(shard.lost)
                 parts.append(
                     Remembered(
                         names=shard.names,
@@ -222,22 +238,24 @@ def _write(
                 )
                 first_id += len(shard.labels)
         remembered[split] = together(parts)
-        # Otherwise only their number is of use to the user.
-        if len(unreadable) <= settings.allow_unreadable:
-            labels = remembered[split].labels
-            require_every_class(labels, recipe.classes, split, f"{key}.images")
+        lost[split] = np.concatenate(without)
+    reasons = list(unreadable.values())
     if len(unreadable) > settings.allow_unreadable:
-        reasons = list(unreadable.values())
-        names = paths.unreadable(dataset)
-        names.parent.mkdir(exist_ok=True)
-        write_text(names, "".join(f"{reason}\n" for reason in reasons))
-        for reason in reasons[:_SHOWN]:
-            print(reason, flush=True)
         raise UserError(
             f"{reasons[0]}; unreadable images: {len(unreadable)}, {key}.allow_unreadable: "
-            f"{settings.allow_unreadable}; all of them are in {names}: mend them, remove them, or "
-            "allow so many"
+            f"{settings.allow_unreadable}; all of them are in {_list(dataset, reasons)}: mend "
+            "them, remove them, or allow so many"
         )
+    for split in formats.SPLITS:
+
+        def why(label: int, lost: NDArray[np.int32] = lost[split]) -> str:
+            return (
+                f"unreadable images of it: {(lost == label).sum()}, all that were taken; they are "
+                f"in {_list(dataset, reasons)}: mend or remove them"
+            )
+
+        labels = remembered[split].labels
+        require_every_class(labels, recipe.classes, split, f"{key}.images", why)
     description = describe(
         remembered,
         recipe.classes,

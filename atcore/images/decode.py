@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from atcore.base.mistaken import mistaken
 
@@ -19,6 +19,22 @@ _ENOUGH = 3
 _MOST = 2**27
 _BAND = 2**22
 
+# How files of these formats start, after as many bytes.
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+)
+# What Pillow multiplies greys of so few bits by, but not the one that a PNG calls transparent.
+_GREYS = {"L;2": 85, "L;4": 17}
+
 # Our limit is on what is decoded, Pillow's on what is in the file.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -27,16 +43,24 @@ class UnreadableImageError(Exception):
     """Bytes that are no image, or only a part of one; the message is one line, names it first."""
 
 
+class _RefusedError(Exception):
+    """An image, undamaged, that is not read; the message says why."""
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("integer pixels outside of 16 bit have no defined range")
-    return Image.fromarray(np.rint(values * 255 / 65535).astype(np.uint8))
+        raise _RefusedError("integer pixels outside of 16 bit have no defined range")
+    grey = Image.fromarray(np.rint(values * 255 / 65535).astype(np.uint8))
+    if "transparency" in image.info:
+        opaque = values != image.info["transparency"]
+        grey.putalpha(Image.fromarray(opaque.astype(np.uint8) * 255))
+    return grey
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range")
+        raise _RefusedError("floating-point pixels have no defined range")
     if image.mode.startswith("I"):
         # Pillow's own conversion clips at 255 instead of scaling.
         image = _eight_bit(image)
@@ -44,6 +68,13 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _scale_transparent_grey(image: ImageFile.ImageFile) -> None:
+    """Make it one of the greys that the image, open and not yet decoded, will have."""
+    factor = _GREYS.get(str(image.tile[0].args)) if image.format == "PNG" and image.tile else None
+    if factor and "transparency" in image.info:
+        image.info["transparency"] *= factor
 
 
 def _averaged(image: Image.Image, factor: int) -> Image.Image:
@@ -74,13 +105,14 @@ def _decode(data: bytes, size: int, centre: int) -> tuple[NDArray[np.uint8], tup
     """What `decode` promises, and width and height of the upright original."""
     enough = _ENOUGH * centre
     with Image.open(io.BytesIO(data)) as image:
+        _scale_transparent_grey(image)
         width, height = image.size
         # The decoder of JPEG leaves out what is not needed, but of a progressive one it keeps all.
         drafted = image.draft(image.mode, (enough, enough))
         extent = (width, height) if drafted is None else drafted[1][2:]
         decoded = (width, height) if "progressive" in image.info else image.size
         if decoded[0] * decoded[1] > _MOST:
-            raise ValueError(
+            raise _RefusedError(
                 f"{width:,} x {height:,} px; more than {_MOST / 1e6:.0f} megapixels are read only "
                 "from JPEG that is not progressive; make it smaller"
             )
@@ -95,19 +127,33 @@ def _decode(data: bytes, size: int, centre: int) -> tuple[NDArray[np.uint8], tup
     return np.array(middle), (height, width) if orientation >= 5 else (width, height)
 
 
+def _reason(data: bytes, error: Exception) -> str:
+    """Why an image is unreadable, in a user's words where that can be told."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, _RefusedError):
+        return said
+    if what := mistaken(data[:_START]):
+        return what
+    if "truncated" in said.lower():
+        return f"truncated, it ends after {len(data):,} bytes"
+    unknown = isinstance(error, UnidentifiedImageError)
+    for place, signature, kind in _SIGNATURES:
+        if data.startswith(signature, place):
+            details = "" if unknown else f" ({said})"
+            return (
+                f"{kind} of {len(data):,} bytes, but truncated, damaged or of an unusual kind"
+                f"{details}"
+            )
+    return "not an image" if unknown else said
+
+
 @contextmanager
 def _named(name: str, data: bytes) -> Iterator[None]:
-    """Of the block, which decodes an image, Pillow's errors become one line that names it."""
+    """Of the block, which decodes an image, all errors become one line that names it."""
     try:
         yield
-    except UnidentifiedImageError as error:
-        reason = mistaken(data[:_START]) or "not an image"
-        raise UnreadableImageError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's readers raise nearly anything on damaged bytes.
-        reason = " ".join(str(error).split())
-        if "truncated" in reason.lower():
-            reason = f"truncated, it ends after {len(data):,} bytes"
-        raise UnreadableImageError(f"{name}: {reason}") from error
+        raise UnreadableImageError(f"{name}: {_reason(data, error)}") from error
 
 
 def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDArray[np.uint8]:

@@ -44,9 +44,9 @@ def _features(path: Path, schema: pa.Schema) -> dict[str, Any]:
     Raises:
         UserError: the metadata is not what that library writes.
     """
-    text = (schema.metadata or {}).get(b"huggingface")
+    text = (schema.metadata or {}).get(b"huggingface", b'{"info": {}}')
     try:
-        features = {} if text is None else json.loads(text)["info"]["features"]
+        features = json.loads(text)["info"].get("features") or {}
         return {name: each for name, each in features.items() if isinstance(each, dict)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its `huggingface` metadata cannot be understood") from error
@@ -64,7 +64,43 @@ def _label_column(
         for field in schema
         if field.name != image and any(fits(field.type) for fits in _LABELS)
     ]
-    return labels.column(path, schema.names, (likely, possible), key)
+    column = labels.column(path, schema.names, (likely, possible), key)
+    return labels.only(path, schema.names, column)
+
+
+def _names(path: Path, column: str, feature: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What the metadata calls the classes, in the order of their numbers, if it does.
+
+    Raises:
+        UserError: these are no names, a class has none, or two have the same.
+    """
+    said = feature.get("names")
+    if said is None:
+        return None
+    place = f"{path}: column {column}: in its `huggingface` metadata"
+    mend = "mend them, or write the file without that metadata"
+    # The cards of datasets, from which some files are written, have numbers as keys.
+    listed = [said.get(str(i)) for i in range(len(said))] if isinstance(said, dict) else said
+    if not isinstance(listed, list) or not listed:
+        raise UserError(
+            f"{place} the names of classes are {json.dumps(said)}, not a list such as "
+            f'["cat", "dog"]; {mend}'
+        )
+    names: dict[str, None] = {}
+    for number, each in enumerate(listed):
+        known = isinstance(each, str | int | float) and not isinstance(each, bool)
+        name = labels.word(str(each)) if known else ""
+        if not name:
+            raise UserError(
+                f"{place} the name of class {number} is {json.dumps(each)}, not a text; {mend}"
+            )
+        if name in names:
+            raise UserError(
+                f"{place} two classes have the name {name!r}, {list(names).index(name)} and "
+                f"{number}; {mend}"
+            )
+        names[name] = None
+    return tuple(names)
 
 
 def _whole(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -91,10 +127,9 @@ def _labels(path: Path, name: str, values: pa.ChunkedArray, feature: Mapping[str
     except (UnicodeDecodeError, pa.ArrowInvalid) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: column {name} has a value that is no label: {reason}") from error
-    names = feature.get("names")
     return labels.of_numbers(
         numbers,
-        None if names is None else tuple(names),
+        _names(path, name, feature),
         lambda row: f"{path}: row {row}: {name}",
     )
 
@@ -121,11 +156,11 @@ def _image_column(path: Path, schema: pa.Schema) -> str:
     usual = [name for name in _IMAGES if name in schema.names]
     possible = [field.name for field in schema if "bytes" in _leaves(field)]
     found = usual[:1] or possible
-    if len(found) != 1:
+    if len(set(found)) != 1:
         raise UserError(
             f"{path}: no column image or img for the images; columns: {', '.join(schema.names)}"
         )
-    return found[0]
+    return labels.only(path, schema.names, found[0])
 
 
 def _part(batch: pa.RecordBatch, name: str) -> pa.Array:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +35,19 @@ class Labels:
     listed: bool = False
 
 
+def word(name: str) -> str:
+    """The name of a class, on one line."""
+    return " ".join(name.split())
+
+
 def of_names(names: Iterable[str | None]) -> Labels:
     """Labels that are names of classes, N; None, an empty one or -1 where an image has none."""
     codes: dict[str, int] = {}
     labels = []
     for name in names:
-        word = " ".join((name or "").split())
-        unlabelled = word in ("", str(UNLABELLED))
-        labels.append(UNLABELLED if unlabelled else codes.setdefault(word, len(codes)))
+        label = word(name or "")
+        unlabelled = label in ("", str(UNLABELLED))
+        labels.append(UNLABELLED if unlabelled else codes.setdefault(label, len(codes)))
     return Labels(np.asarray(labels, np.int32), tuple(codes))
 
 
@@ -68,15 +74,38 @@ def of_numbers(
     return Labels(numbers.astype(np.int32), classes, listed=True)
 
 
+def _value(number: str) -> tuple[int, str]:
+    """What orders decimal numbers of any length; int() reads only some thousand digits."""
+    digits = "".join(str(decimal(digit)) for digit in number).lstrip("0")
+    return len(digits), digits
+
+
 def ordered(classes: Iterable[str]) -> list[str]:
     """Names of classes in the order of the alphabet, or of their numbers if all are numbers."""
     names = sorted(classes)
-    return sorted(names, key=int) if all(map(str.isdecimal, names)) else names
+    return sorted(names, key=_value) if all(map(str.isdecimal, names)) else names
 
 
 def is_usual(column: str) -> bool:
     """Whether a column is called as labels usually are."""
     return column.lower() in _USUAL
+
+
+def only(place: Path, columns: Sequence[str], name: str) -> str:
+    """The name of a column that is to be read, which no other may have.
+
+    Args:
+        place: the file, for messages.
+
+    Raises:
+        UserError: another one has it.
+    """
+    count = columns.count(name)
+    if count > 1:
+        raise UserError(
+            f"{place}: {count} columns have the name {name!r}; rename or remove all but one"
+        )
+    return name
 
 
 def column(
@@ -105,11 +134,11 @@ def column(
         return key
     usual = [name for name in columns if is_usual(name)]
     for group in (usual, *groups):
-        if len(group) > 1:
+        if len(set(group)) > 1:
             raise UserError(
                 f"{place}: labels may be in the columns {', '.join(group)}; let the dataset's "
                 "`label` in params.yaml name one"
             )
         if group:
-            return group[0]
+            return only(place, group, group[0])
     raise NoLabelsError(f"{place}: no labels in it, such as a column label; columns: {found}")

@@ -1,7 +1,8 @@
 """Which images train, which validate and which test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,9 +70,16 @@ def _take(
 
 
 def require_every_class(
-    labels: NDArray[np.int32], classes: Sequence[str], split: str, key: str
+    labels: NDArray[np.int32],
+    classes: Sequence[str],
+    split: str,
+    key: str,
+    why: Callable[[int], str] = lambda _label: "every class needs one",
 ) -> None:
     """Check that a train or test split has images of every class.
+
+    Args:
+        why: says why a class, given its label, has none, and what to do.
 
     Raises:
         UserError: names the key, `key`.`split`, and a class without images.
@@ -79,11 +87,35 @@ def require_every_class(
     if split == "validation":
         return
     counts = np.bincount(labels, minlength=len(classes))
-    for name, count in zip(classes, counts, strict=True):
-        if not count:
-            raise UserError(
-                f"{key}.{split}: class {name!r} has no {split} image; every class needs one"
-            )
+    for label, name in enumerate(classes):
+        if not counts[label]:
+            raise UserError(f"{key}.{split}: class {name!r} has no {split} image; {why(label)}")
+
+
+def _why_none(
+    label: int,
+    labels: NDArray[np.int32],
+    pool: NDArray[np.int64],
+    held_out: Mapping[str, NDArray[np.int64]],
+    key: str,
+) -> str:
+    """Why no image of a class was picked from the pool, and what changes that.
+
+    Args:
+        labels: of all images of the source's split.
+        pool: those of them that no other split has taken.
+        held_out: those that others have taken, by split.
+    """
+    count = int((labels == label).sum())
+    if not count:
+        return "every class needs one: add some"
+    if (labels[pool] == label).any():
+        return "so few images do not reach every class: give a larger number"
+    held = {split: int((labels[taken] == label).sum()) for split, taken in held_out.items()}
+    parts = "".join(f", held out for {split}: {taken}" for split, taken in held.items() if taken)
+    # Every class is tested, and a share holds out one image of each, however small it is.
+    lower = " or ".join(f"{key}.{split}" for split, taken in held.items() if taken > 1)
+    return f"images of it: {count}{parts}: add more{', or lower ' if lower else ''}{lower}"
 
 
 def choose(
@@ -111,7 +143,7 @@ def choose(
             for that the source lacks, or a class would have no image for training or testing.
     """
     pools = {split: np.arange(len(values)) for split, values in labels.items()}
-    chosen = {}
+    chosen: dict[str, Chosen] = {}
     for split in ("test", "validation", "train"):
         source = split if split in labels else "train"
         amount = of_source(amounts[split], split, source)
@@ -121,7 +153,11 @@ def choose(
                 "own; give a number of images or a share such as 0.2"
             )
         picked = _take(amount, pools[source], labels[source], seed=seed, split=split, key=key)
-        require_every_class(labels[source][picked], classes, split, key)
+        held_out = {other: part.indices for other, part in chosen.items() if part.source == source}
+        why = partial(
+            _why_none, labels=labels[source], pool=pools[source], held_out=held_out, key=key
+        )
+        require_every_class(labels[source][picked], classes, split, key, why)
         pools[source] = np.setdiff1d(pools[source], picked, assume_unique=True)
         chosen[split] = Chosen(source, picked)
     return chosen

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from atcore.base.errors import UserError
 from atcore.images.stored import StoredTable
 from atcore.sources.entries import pixmap
 from atcore.sources.images import Images
@@ -19,7 +20,14 @@ def opener(path: Path, _images: Images, _label: str | None) -> Shard:
     Raises:
         UserError: the file is none.
     """
-    table = StoredTable(path)
+    try:
+        table = StoredTable(path)
+    except UserError as error:
+        raise UserError(
+            f"{error}; only whole image tables that this pipeline has written are read so: export "
+            "other data, as of the library `datasets`, as Parquet and set the dataset's `format` "
+            "to parquet"
+        ) from error
 
     def read(rows: NDArray[np.int64]) -> Iterator[bytes]:
         return (pixmap(image) for row in rows for image in table.images[row : row + 1])

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -38,6 +39,11 @@ Amount = Annotated[
 ]
 
 
+def _called(value: Any) -> Any:
+    """Take a whole number as its text: columns of a table without a header are called by theirs."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Images(Section):
     train: Amount
     validation: Amount
@@ -68,7 +74,7 @@ class Dataset(Section):
         "tiny_imagenet",
         "caltech256",
     ]
-    label: str | None
+    label: Annotated[str | None, BeforeValidator(_called)]
     image_size: Annotated[Integer, Field(ge=8)]
     resize: Annotated[Integer, Field(ge=8)] | None
     images: Images

@@ -28,9 +28,10 @@ def left_out(source: Source) -> dict[str, list[str]]:
     return {what: list(names) for what, names in source.skipped.items() if names}
 
 
-def rejects(format_name: str, folder: Path, message: str, label: str | None = None) -> None:
+def rejects(format_name: str, folder: Path, message: str, label: str | None = None) -> str:
     """The folder is rejected in one line that starts with this message."""
     with pytest.raises(UserError) as caught:
         load(format_name, folder, label)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -194,13 +194,32 @@ def test_unreadable_images_are_left_out_only_where_allowed(
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_class_of_unreadable_images_is_rejected() -> None:
-    folder = class_folders("ab", 4)
-    for path in (folder / "b").iterdir():
+@pytest.mark.parametrize(("split", "count"), [("train", 3), ("test", 1)])
+def test_a_class_of_unreadable_images_is_rejected(
+    split: str, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of its 3 images to train or its only one to test; what else is unreadable is listed too."""
+    folder = class_folders("ab", 3)
+    folder.rename("raw/train")
+    class_folders("ab", 1)
+    folder.rename("raw/test")
+    folder.mkdir()
+    for name in ("train", "test"):
+        Path("raw", name).rename(folder / name)
+    damaged = [folder / "train/a/1.jpg", *sorted((folder / split / "b").iterdir())]
+    for path in damaged:
         path.write_text("This is a text.")
-    configure("my_folder", (None, 1, 2), allow_unreadable=4)
-    with pytest.raises(UserError, match=r"dataset\.my_folder\.images\.train: class 'b' has no"):
+    configure("my_folder", (None, 1, None), image_size=32, allow_unreadable=4)
+    with pytest.raises(UserError) as caught:
         prepare.main("my_folder")
+    assert str(caught.value) == (
+        f"dataset.my_folder.images.{split}: class 'b' has no {split} image; unreadable images of "
+        f"it: {count}, all that were taken; they are in unreadable/my_folder.txt: mend or remove "
+        "them"
+    )
+    named = Path("unreadable/my_folder.txt").read_text().splitlines()
+    assert sorted(named) == sorted(f"{path}: not an image" for path in damaged)
+    assert capsys.readouterr().out.splitlines()[-len(named) :] == named
     assert not Path("data/my_folder").exists()
 
 

@@ -2,6 +2,7 @@ import io
 import struct
 import subprocess
 import sys
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torchvision import transforms
 
 from atcore.images.decode import UnreadableImageError, decode, decode_shard
@@ -91,6 +92,47 @@ def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     decoded = decode(encode(Image.fromarray(values), kind), 8, "x")
     assert decoded[0, :6, 0].tolist() == [0, 0, 1, 1, 128, 255]
     assert (decoded == decoded[:, :, :1]).all()
+
+
+def grey_png(bits: int, values: list[int], clear: int) -> bytes:
+    """8 rows of these 8 values, of which `clear` is transparent."""
+    row = int("".join(f"{value:0{bits}b}" for value in values), 2).to_bytes(bits, "big")
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", clear),
+        b"IDAT": zlib.compress((b"\0" + row) * 8),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("bits", "values", "clear", "greys"),
+    [
+        (1, [0, 1] * 4, 0, [255, 255] * 4),
+        (2, [0, 1, 2, 3] * 2, 1, [0, 255, 170, 255] * 2),
+        (4, [0, 1, 2, 15] * 2, 2, [0, 17, 255, 255] * 2),
+        (8, [0, 1, 2, 85] * 2, 1, [0, 255, 2, 85] * 2),
+        # 400, 500 and 501 are all 2 in 8 bits.
+        (16, [400, 500, 501, 65535] * 2, 500, [2, 255, 2, 255] * 2),
+    ],
+)
+def test_the_grey_that_is_transparent_is_laid_on_white(
+    bits: int, values: list[int], clear: int, greys: list[int]
+) -> None:
+    decoded = decode(grey_png(bits, values, clear), 8, "x")
+    assert (decoded == np.array(greys)[:, None]).all()
+
+
+def test_a_transparent_grey_of_16_bits_is_laid_on_white_before_it_is_averaged() -> None:
+    """Squares of 5 x 5 pixels, in which 10 are transparent: 0.4 of white."""
+    values = np.full((1000, 1000), 1, np.uint16)
+    values[::5] = values[1::5] = 0
+    data = encode(Image.fromarray(values), transparency=0)
+    assert (decode(data, 64, "x") == 102).all()
 
 
 def test_exif_orientation_is_applied() -> None:
@@ -209,6 +251,10 @@ def test_a_jpeg_of_more_pixels_than_fit_is_read() -> None:
 
 JPEG = encode(Image.fromarray(noise(32, 32)), "JPEG")
 PNG = encode(Image.fromarray(noise(32, 32)))
+LARGE = {
+    kind: encode(Image.fromarray(noise(64, 64)), kind) for kind in ("AVIF", "WEBP", "JPEG2000")
+}
+DAMAGED = "but truncated, damaged or of an unusual kind"
 
 
 @pytest.mark.parametrize(
@@ -230,6 +276,7 @@ def test_what_is_no_image_is_named(data: bytes) -> None:
         decode(data, 8, "cats/7.jpg")
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -247,12 +294,63 @@ def test_what_is_no_image_is_named(data: bytes) -> None:
             "progressive; make it smaller",
         ),
         (JPEG[: len(JPEG) // 2], f"truncated, it ends after {len(JPEG) // 2:,} bytes"),
+        (PNG[:12], f"PNG of 12 bytes, {DAMAGED}"),
+        (JPEG[:20], f"JPEG of 20 bytes, {DAMAGED}"),
+        (encode(solid("L", 1), "GIF")[:20], f"GIF of 20 bytes, {DAMAGED}"),
+        (encode(solid("L", 1), "TIFF")[:20], f"TIFF of 20 bytes, {DAMAGED}"),
+        (LARGE["AVIF"][:1234], f"AVIF of 1,234 bytes, {DAMAGED}"),
+        (
+            LARGE["WEBP"][:1234],
+            f"WebP of 1,234 bytes, {DAMAGED} (could not create decoder object)",
+        ),
+        (
+            LARGE["JPEG2000"][:1234],
+            f"JPEG 2000 of 1,234 bytes, {DAMAGED} (broken data stream when reading image file)",
+        ),
+        (b"BMW, the car", "not an image"),
+        (
+            encode(Image.new("F", (8, 8), 0.5), "TIFF"),
+            "floating-point pixels have no defined range",
+        ),
+        (
+            b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>",
+            "SVG; convert it to PNG",
+        ),
+        (b"<!-- Drawn --><svg/>", "SVG; convert it to PNG"),
+        (b"<SVG/>", "SVG; convert it to PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "EPS; convert it to PNG"),
+        (b"\xc5\xd0\xd3\xc6" + b"\0" * 40, "EPS; convert it to PNG"),
     ],
 )
 def test_the_reason_is_in_the_words_of_a_user(data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableImageError) as caught:
         decode(data, 8, "cats/7.jpg")
     assert str(caught.value) == f"cats/7.jpg: {reason}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html>",
+        "\ufeff<!DOCTYPE html>",
+        "\ufeff \r\n\t<HTML>",
+        "<!-- 404 --><html>",
+        "<head><title>Not found</title></head>",
+        "<title>Not found</title>",
+        "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+        "<?xml version='1.0'?><html><body><svg/></body></html>",
+        "<!doctype html><svg/>",
+    ],
+)
+def test_a_web_page_is_called_one_however_it_starts(page: str) -> None:
+    with pytest.raises(UnreadableImageError, match=r"^x: a web page \(HTML\); download it again$"):
+        decode(page.encode(), 8, "x")
+
+
+def test_eps_is_named_where_ghostscript_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", False)
+    with pytest.raises(UnreadableImageError, match=r"^x: EPS; convert it to PNG$"):
+        decode(encode(solid("RGB", "navy"), "EPS"), 8, "x")
 
 
 @pytest.mark.parametrize("whole", [JPEG, PNG])

@@ -169,6 +169,11 @@ def test_the_key_label_names_one_of_several_columns(tmp_path: Path) -> None:
             id="twice",
         ),
         pytest.param(
+            ["label,file,label", "cat,1.jpg,dog", "dog,2.jpg,cat"],
+            "2 columns have the name 'label'; rename or remove all but one",
+            id="label-twice",
+        ),
+        pytest.param(
             ["file", "1.jpg"], "no labels in it, such as a column label; col", id="no-labels"
         ),
         pytest.param(

@@ -20,7 +20,7 @@ def write_parquet(
     path: Path,
     labels: Iterable[Any],
     *,
-    names: list[str] | None = None,
+    names: Any = None,
     image: str = "image",
     label: str = "label",
     row_group: int = 300,
@@ -196,6 +196,94 @@ def test_metadata_that_is_not_huggingface_s_is_named(tmp_path: Path) -> None:
     rejects("parquet", tmp_path, f"{tmp_path}/a.parquet: its `huggingface` metadata")
 
 
+@pytest.mark.parametrize("info", ['{"features": null}', '{"description": "cats"}'])
+def test_metadata_without_features_say_nothing_of_labels(info: str, tmp_path: Path) -> None:
+    metadata = {"huggingface": f'{{"info": {info}}}'}
+    table = pa.table({"image": IMAGES, "label": [1, 0]}, metadata=metadata)
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = load("parquet", tmp_path)
+    assert source.classes == ("0", "1")
+    assert source.splits["train"].labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        pytest.param([10, 2.5, 30], ("10", "2.5", "30"), id="numbers"),
+        pytest.param(
+            {"2": "emu", "0": "dog", "1": "cat"}, ("dog", "cat", "emu"), id="by-their-numbers"
+        ),
+        pytest.param(["great\nauk", " cat ", "emu"], ("great auk", "cat", "emu"), id="spaces"),
+        pytest.param(["-1", "cat", "emu"], ("-1", "cat", "emu"), id="minus-one"),
+    ],
+)
+def test_names_of_classes_become_texts_in_the_order_of_their_numbers(
+    names: Any, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_parquet(tmp_path / "a.parquet", [2, 0, 1], names=names)
+    source = load("parquet", tmp_path)
+    assert source.classes == classes
+    assert source.splits["train"].labels.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("cat", 'the names of classes are "cat", not a list such as ["cat", "dog"]; mend them, or'),
+        ([], 'the names of classes are [], not a list such as ["cat", "dog"]; mend them, or'),
+        (["", "dog", "emu"], 'the name of class 0 is "", not a text; mend them, or'),
+        (["cat", " \n", "emu"], 'the name of class 1 is " \\n", not a text; mend them, or'),
+        (["cat", "dog", None], "the name of class 2 is null, not a text; mend them, or"),
+        ([False, True, "emu"], "the name of class 0 is false, not a text; mend them, or"),
+        ([["cat"], "dog", "emu"], 'the name of class 0 is ["cat"], not a text; mend them, or'),
+        ({"0": "cat", "2": "emu"}, "the name of class 1 is null, not a text; mend them, or"),
+        (["emu", "cat", "cat"], "two classes have the name 'cat', 1 and 2; mend them, or"),
+        (["1", "cat", 1], "two classes have the name '1', 0 and 2; mend them, or"),
+    ],
+)
+def test_faulty_names_of_classes_are_refused(names: Any, message: str, tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [0, 2, 1], names=names)
+    rejects(
+        "parquet",
+        tmp_path,
+        f"{tmp_path}/a.parquet: column label: in its `huggingface` metadata {message}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "key", "twice"),
+    [
+        ("image image label", None, "image"),
+        ("picture picture label", None, "picture"),
+        ("image label label", None, "label"),
+        ("image label label", "label", "label"),
+        ("image kind kind", None, "kind"),
+        ("image label kind kind", "kind", "kind"),
+    ],
+)
+def test_a_column_whose_name_another_one_has_is_refused(
+    columns: str, key: str | None, twice: str, tmp_path: Path
+) -> None:
+    names = columns.split()
+    values = [IMAGES if name in ("image", "picture") else pa.array([0, 1]) for name in names]
+    pq.write_table(pa.Table.from_arrays(values, names), tmp_path / "a.parquet")
+    rejects(
+        "parquet",
+        tmp_path,
+        f"{tmp_path}/a.parquet: 2 columns have the name '{twice}'; rename or remove all but one",
+        key,
+    )
+
+
+def test_columns_that_are_not_read_may_share_a_name(tmp_path: Path) -> None:
+    values = [pa.array([7, 8]), IMAGES, pa.array([7, 8]), pa.array([1, 0])]
+    table = pa.Table.from_arrays(values, ["id", "image", "id", "label"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = load("parquet", tmp_path)
+    assert source.splits["train"].labels.tolist() == [1, 0]
+    assert read_all(source, "train") == [b"", b""]
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
@@ -251,6 +339,13 @@ def test_a_folder_of_other_files_is_rejected(tmp_path: Path) -> None:
             id="dictionary-of-numbers",
         ),
         pytest.param(["10", "9", "9", "2"], ["2", "9", "10"], [2, 1, 1, 0], id="numbers-as-names"),
+        # The value decides, however long: 5,000 digits, of which the first ones are zeros.
+        pytest.param(
+            [f"{'0' * 4999}3", "9" * 5000, "8" * 5000, "\u0661\u0662"],
+            [f"{'0' * 4999}3", "\u0661\u0662", "8" * 5000, "9" * 5000],
+            [0, 3, 2, 1],
+            id="long-numbers",
+        ),
         pytest.param([10, 9, 9, 2], ["2", "9", "10"], [2, 1, 1, 0], id="numbers-with-gaps"),
         pytest.param(pa.array([3, 1, 1, 3], pa.uint8()), ["1", "3"], [1, 0, 0, 1], id="small"),
         pytest.param([1.0, 0.0, 1.0, 0.0], ["0", "1"], [1, 0, 1, 0], id="floating-point"),

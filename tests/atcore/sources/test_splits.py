@@ -149,19 +149,43 @@ def test_splits_are_disjoint_ascending_and_hold_every_class(
         pytest.param(
             {"train": labels(4, 1, 4), "validation": labels(1, 1, 1)},
             (None, None, 0.2),
-            "dataset.x.images.train: class 'b' has no train image",
-            id="nothing-left",
+            "dataset.x.images.train: class 'b' has no train image; images of it: 1, held out for "
+            "test: 1: add more$",
+            id="one-image",
+        ),
+        pytest.param(
+            {"train": labels(4, 4, 2)},
+            (None, 0.1, 0.2),
+            "dataset.x.images.train: class 'c' has no train image; images of it: 2, held out for "
+            "test: 1, held out for validation: 1: add more$",
+            id="two-images",
+        ),
+        pytest.param(
+            {"train": labels(4, 4, 4)},
+            (None, 0.5, 0.5),
+            "dataset.x.images.train: class 'a' has no train image; images of it: 4, held out for "
+            "test: 2, held out for validation: 2: add more, or lower dataset.x.images.test or "
+            "dataset.x.images.validation$",
+            id="shares-of-everything",
+        ),
+        pytest.param(
+            {"train": labels(3, 3, 3)},
+            (None, 6, 3),
+            "dataset.x.images.train: class 'a' has no train image; images of it: 3, held out for "
+            "test: 1, held out for validation: 2: add more, or lower dataset.x.images.validation$",
+            id="numbers-of-everything",
         ),
         pytest.param(
             {"train": labels(4, 4, 4), "test": labels(1, 0, 1)},
             (None, 3, None),
-            "dataset.x.images.test: class 'b' has no test image",
+            "dataset.x.images.test: class 'b' has no test image; every class needs one: add some$",
             id="class-not-tested",
         ),
         pytest.param(
             {"train": labels(4, 4, 4), "test": labels(1, 1, 1)},
             (2, 3, None),
-            "dataset.x.images.train: class '[abc]' has no train image",
+            "dataset.x.images.train: class '[abc]' has no train image; so few images do not reach "
+            "every class: give a larger number$",
             id="fewer-images-than-classes",
         ),
     ],
@@ -171,6 +195,21 @@ def test_impossible_amounts_name_the_key(
 ) -> None:
     with pytest.raises(UserError, match=message):
         split(own, *amounts)
+
+
+@pytest.mark.parametrize(
+    ("own", "amounts"),
+    [
+        pytest.param(labels(4, 4, 3), (None, 0.1, 0.2), id="more-than-two-images"),
+        pytest.param(labels(4, 4, 4), (None, 0.5, 0.25), id="smaller-share-to-test"),
+        pytest.param(labels(4, 4, 4), (None, 0.25, 0.5), id="smaller-share-to-validate"),
+        pytest.param(labels(3, 3, 3), (None, 3, 3), id="smaller-number"),
+    ],
+)
+def test_what_is_advised_where_nothing_is_left_to_train_helps(
+    own: Labels, amounts: tuple[Amount, Amount, Amount]
+) -> None:
+    assert counts({"train": own}, split({"train": own}, *amounts)["train"])[2] == 1
 
 
 def test_validation_may_lack_a_class() -> None:

@@ -90,6 +90,18 @@ def test_amounts_of_images_are_counts_shares_or_all(path: Path, amount: float | 
     assert params.dataset["shapes"].images.train == amount
 
 
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [(3, "3"), (0, "0"), ("3", "3"), ("fine_label", "fine_label"), (None, None)],
+)
+def test_a_label_may_be_the_number_of_a_column(
+    path: Path, written: int | str | None, label: str | None
+) -> None:
+    csv = ("dataset.my_folder.format", "csv")
+    params = load_changed(path, csv, ("dataset.my_folder.label", written))
+    assert params.dataset["my_folder"].label == label
+
+
 def test_no_controls_and_no_variants_may_be_selected(path: Path) -> None:
     params = load_changed(path, ("run.controls", []), ("run.variants", []))
     assert params.run.models == params.run.methods
@@ -324,6 +336,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("variant.saturated.levels", 4, "4", "list"),
     ("variant.patch_shuffled.levels.0", 0, "0", "greater than or equal to 2"),
     ("variant.patch_shuffled.levels.2", 1, "1", "greater than or equal to 2"),
+    ("dataset.my_folder.label", True, "True", "string"),
+    ("dataset.my_folder.label", 2.5, "2.5", "string"),
     ("variant.patch_shuffled.levels.0", 2.5, "2.5", "integer"),
     ("variant.stylized.levels.0", -0.6, "-0.6", "greater than or equal to 0"),
     ("variant.cue_conflict.levels.0", math.nan, "nan", "finite"),

@@ -134,6 +134,7 @@ def opener(path: Path, images: Images, key: str | None) -> Shard:
     said = next((name for name in others if name.lower() == "split"), None)
     possible = [name for name in others if name != said]
     label = labels.column(path, table.columns, (possible,), key)
+    labels.only(path, table.columns, label)
     files = images.paths(
         path,
         [row[file_column] for row in table.rows],

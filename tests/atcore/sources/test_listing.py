@@ -177,6 +177,11 @@ def test_the_key_label_names_one_of_several_columns(tmp_path: Path) -> None:
             ["file", "1.jpg"], "no labels in it, such as a column label; col", id="no-labels"
         ),
         pytest.param(
+            ["file,kind,kind", "1.jpg,cat,a", "2.jpg,dog,b"],
+            "2 columns have the name 'kind'; rename or remove all but one",
+            id="two-of-a-name",
+        ),
+        pytest.param(
             ["file,label", "1.jpg,cat", "2.jpg,dog,small"],
             "line 3: 3 cells, where the first line has 2",
             id="ragged",

@@ -652,7 +652,7 @@ def sections(of: type[Section] = Section) -> Iterator[type[Section]]:
         yield from sections(section)
 
 
-@pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
+@pytest.mark.parametrize("section", list(sections()), ids=lambda section: section.__name__)
 def test_checks_give_no_default_that_could_decide_a_result(section: type[Section]) -> None:
     # Stages do not depend on the checks (.dvcignore): another default here would change results
     # that DVC takes for current.

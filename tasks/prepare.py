@@ -162,13 +162,14 @@ def _decoded(
         own = range(start, start + len(result.images))
         start = own.stop
         readable = np.array([i not in result.problems for i in range(len(own))])
+        given = labels[own.start : own.stop]
         yield _Shard(
             names=[names[i] for i, good in zip(own, readable, strict=True) if good],
             pixels=result.images[readable],
-            labels=labels[own][readable],
+            labels=given[readable],
             sizes=result.sizes[readable],
             unreadable={names[own[i]]: reason for i, reason in result.problems.items()},
-            lost=labels[own][~readable],
+            lost=given[~readable],
         )
 
 

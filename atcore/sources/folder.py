@@ -135,7 +135,7 @@ def load(folder: Path) -> Source:
     for path in class_folders:
         _require_folder(path)
     named = {split: _named(tree) for split, tree in trees.items()}
-    classes = tuple(named["train"])
+    index = {name: label for label, name in enumerate(named["train"])}
     around = {parent for path in class_folders for parent in path.parents}
     places = {path for path in around.union(class_folders) if path.is_relative_to(folder)}
     files: dict[str, list[Path]] = {}
@@ -144,16 +144,16 @@ def load(folder: Path) -> Source:
         files[split], labels[split] = [], []
         for name, class_folder in tree.items():
             found = _files(class_folder)
-            if name not in named["train"]:
+            if name not in index:
                 raise UserError(f"{class_folder}: class without training images")
             files[split] += found
-            labels[split] += [classes.index(name)] * len(found)
+            labels[split] += [index[name]] * len(found)
 
     def read(split: str, indices: NDArray[np.int64]) -> Iterator[bytes]:
         return (file_bytes(files[split][position]) for position in indices)
 
     return Source(
-        classes=classes,
+        classes=tuple(index),
         splits={
             split: Entries(
                 place=str(trees[split][0].parent),

@@ -54,10 +54,6 @@ Opener = Callable[[Path, Images, str | None], Shard]
 _OF_FOLDERS = "; of images in a folder for each class the dataset's `format` is folder"
 
 
-def _is_image(path: Path) -> bool:
-    return is_image_name(path.name)
-
-
 def within(rows: NDArray[np.int64], start: int, count: int) -> NDArray[np.int64]:
     """Those of the ascending rows in start..start + count - 1, counted from `start`."""
     low, high = np.searchsorted(rows, (start, start + count))
@@ -175,10 +171,11 @@ def load(folder: Path, endings: Sequence[str], opener: Opener, label: str | None
     paths = [path for path in files if path.suffix.lower() in endings]
     others = [path for path in files if path.suffix.lower() not in endings]
     if not paths:
+        are_images = any(is_image_name(path.name) for path in others)
         raise UserError(
             f"{folder}: no file *{' or *'.join(endings)} in it, but "
             f"{some([str(path.relative_to(folder)) for path in others]) or 'folders only'}"
-            f"{format_hint(others)}{_OF_FOLDERS if any(map(_is_image, others)) else ''}"
+            f"{format_hint(others)}{_OF_FOLDERS if are_images else ''}"
         )
     require_all_shards(paths)
     members = by_split(paths)

@@ -53,10 +53,12 @@ class _Labels:
     def __init__(self, path: Path, samples: Mapping[str, _Sample], key: str | None) -> None:
         self._path = path
         endings = list(dict.fromkeys(ending for sample in samples.values() for ending in sample))
+        self._fields = {
+            name: self._json(name, sample) for name, sample in samples.items() if "json" in sample
+        }
         # The kinds of values of each key of JSON.
         fields: dict[str, set[type]] = {}
-        for name, sample in samples.items():
-            values = self._json(name, sample) if "json" in sample else {}
+        for values in self._fields.values():
             for each, value in values.items():
                 fields.setdefault(each, set()).add(type(value))
         likely = [name for name in endings if name == "cls"]
@@ -88,7 +90,7 @@ class _Labels:
         """
         if not self._in_json:
             return self._text(name, sample, self._column) if self._column in sample else None
-        value = self._json(name, sample).get(self._column) if "json" in sample else None
+        value = self._fields.get(name, {}).get(self._column)
         if value is not None and not isinstance(value, str | int):
             raise UserError(
                 f"{self._path}: {name}.json: {self._column} is {json.dumps(value)}, neither the "

@@ -6,7 +6,8 @@ Each round times one whole training step (attack and update) of every contestant
 in turn, so that a drift of the machine's speed meets all of them. "spatial" is our step with flows,
 for which the other libraries have no PGD; "replay" is one update of free training. Prints the time
 per step and the ratio to ours, round by round: median, minimum and maximum; and which share our
-step reaches of the rate of a float32 matrix product, measured in the same rounds. Writes nothing.
+step reaches of the rate of a matrix product, in float32 and in the precision in which ours
+computes, measured in the same rounds. Writes nothing.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from atcore.training.spec import TrainingSpec
 EPS, STEP_SIZE = 8 / 255, 2 / 255
 # Of the matrices whose product tells what the processor can do.
 _SIDE = 1024
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CPU = torch.device("cpu")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -116,8 +118,8 @@ def _flop(model_spec: ModelSpec, x: Tensor, y: Tensor, steps: int) -> int:
     return update + steps * counted(x.clone().requires_grad_() + 0)
 
 
-def _product() -> Callable[[], None]:
-    a, b = torch.randn(2, _SIDE, _SIDE)
+def _product(precision: str) -> Callable[[], None]:
+    a, b = torch.randn(2, _SIDE, _SIDE).to(_TYPES[precision])
 
     def multiply() -> None:
         torch.mm(a, b)
@@ -146,12 +148,14 @@ def main() -> None:
         "replay": _ours(replace(spec, attack=one_step, replays=1), model, data),
         "torchattacks": _theirs(model, x, data.labels, _torchattacks(options.steps)),
         "foolbox": _theirs(model, x, data.labels, _foolbox(options.steps)),
-        "product": _product(),
     }
+    precision = resolved(spec.precision, _CPU)
+    products = {each: _product(each) for each in sorted({"fp32", precision}, reverse=True)}
     flop = _flop(model, x, data.labels, options.steps)
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    timed = contestants | products
+    times: dict[str, list[float]] = {name: [] for name in timed}
     for warm in [False] * 2 + [True] * options.runs:
-        for name, step in contestants.items():
+        for name, step in timed.items():
             started = time.perf_counter()
             step()
             if warm:
@@ -159,24 +163,25 @@ def main() -> None:
     named = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox"))
     print(
         f"{options.architecture}, batch {options.batch}, PGD-{options.steps}, "
-        f"{options.threads} threads on {platform.machine()}, ours in "
-        f"{resolved(spec.precision, _CPU)}, n = {options.runs}; {named}\n"
+        f"{options.threads} threads on {platform.machine()}, ours in {precision}, "
+        f"n = {options.runs}; {named}\n"
     )
-    product = times.pop("product")
-    rounds = zip(times["ours"], product, strict=True)
-    shares = [(flop / ours) / (2 * _SIDE**3 / own) for ours, own in rounds]
     print("| | ms per step | times ours |\n|---|---|---|")
-    for name, seconds in times.items():
+    for name in contestants:
+        seconds = times[name]
         ratios = [theirs / ours for theirs, ours in zip(seconds, times["ours"], strict=True)]
         print(
             f"| {name} | {1000 * statistics.median(seconds):.1f} "
             f"| {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}] |"
         )
-    rate = 2e-9 * _SIDE**3 / statistics.median(product)
-    print(
-        f"\nA matrix product runs at {rate:.0f} GFLOP/s, of which our step reaches "
-        f"{statistics.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]."
-    )
+    for name in products:
+        rounds = zip(times["ours"], times[name], strict=True)
+        shares = [(flop / ours) / (2 * _SIDE**3 / own) for ours, own in rounds]
+        print(
+            f"\nA matrix product in {name} runs at "
+            f"{2e-9 * _SIDE**3 / statistics.median(times[name]):.0f} GFLOP/s, of which our step "
+            f"reaches {statistics.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]."
+        )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from atcore.base.errors import UserError
 from atcore.images.pixels import Channels
 from atcore.networks import programs
 from atcore.networks.architecture import PROGRAM, ModelSpec
+from atcore.networks.averaging import GlobalAverage
 from atcore.networks.preactivated import preact_resnet18, wide_resnet
 from atcore.networks.vgg import NARROW, features
 
@@ -32,7 +33,9 @@ class _Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
+        # Of the size of an image: numbers that are repeated for every pixel are slow to work with.
+        mean, std = (torch.empty_like(x[:1]).copy_(each) for each in (self.mean, self.std))
+        return (x - mean) / std
 
 
 def _conv_bn(inputs: int, outputs: int) -> nn.Sequential:
@@ -63,7 +66,7 @@ def _small(classes: int) -> nn.Module:
         _ResidualBlock(12, 32),
         nn.MaxPool2d(2),
         _ResidualBlock(32, 64),
-        nn.AdaptiveAvgPool2d(1),
+        GlobalAverage(),
         nn.Flatten(),
         nn.Linear(64, classes),
     )
@@ -98,7 +101,7 @@ def _vgg(classes: int) -> nn.Module:
         nn.MaxPool2d(2),
         _conv_bn(NARROW[-1], 256),
         nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
+        GlobalAverage(),
         nn.Flatten(),
         nn.Linear(256, classes),
     )

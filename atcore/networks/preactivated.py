@@ -7,6 +7,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from atcore.networks.averaging import GlobalAverage
+
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
@@ -86,7 +88,7 @@ def preact_resnet18(classes: int, *, older: bool = False) -> nn.Module:
             conv1=_conv(3, 64, 3),
             **stages,
             **last,
-            pool=nn.AdaptiveAvgPool2d(1),
+            pool=GlobalAverage(),
             flatten=nn.Flatten(),
             linear=nn.Linear(512, classes),
         )
@@ -112,7 +114,7 @@ def wide_resnet(classes: int, depth: int, width: int) -> nn.Module:
             **stages,
             bn1=nn.BatchNorm2d(widths[3]),
             relu=nn.ReLU(),
-            pool=nn.AdaptiveAvgPool2d(1),
+            pool=GlobalAverage(),
             flatten=nn.Flatten(),
             fc=nn.Linear(widths[3], classes),
         )

@@ -108,6 +108,8 @@ class _Pooled(TorchFunctionMode):
     """
 
     maps: Tensor | None = None
+    # What was last brought from N x C x H x W to N x H x W x C, before and after.
+    _turned: tuple[Tensor, Tensor] | None = None
 
     def __torch_function__(
         self,
@@ -122,12 +124,16 @@ class _Pooled(TorchFunctionMode):
         name = getattr(func, "__name__", "").split(".")[0]
         if isinstance(x, Tensor) and x.dim() == 4:
             whole = isinstance(result, Tensor) and result.shape[2:] == (1, 1)
+            first = given.get("dim", args[1] if len(args) > 1 else ())
+            dims = [*first] if isinstance(first, list | tuple) else []
             if name == "adaptive_avg_pool2d" or (name == "avg_pool2d" and whole):
                 self.maps = x
-            elif name == "mean":
-                dims = given.get("dim", args[1] if len(args) > 1 else ())
-                if isinstance(dims, list | tuple) and {d % 4 for d in dims} == {2, 3}:
-                    self.maps = x
+            elif name == "permute" and (dims or [*args[1:]]) == [0, 2, 3, 1]:
+                self._turned = x, result
+            elif name == "mean" and {d % 4 for d in dims} == {2, 3}:
+                self.maps = x
+            elif name == "mean" and dims == [1, 2] and self._turned and x is self._turned[1]:
+                self.maps = self._turned[0]
         return result
 
 

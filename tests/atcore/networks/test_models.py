@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from atcore.base.errors import UserError
 from atcore.networks.architecture import ModelSpec
+from atcore.networks.averaging import GlobalAverage
 from atcore.networks.models import build, load, weights_to_bytes
 
 # The others: test_architectures.py.
@@ -46,6 +47,20 @@ def test_pixels_are_normalised_inside_the_network(architecture: str) -> None:
     with torch.no_grad():
         torch.testing.assert_close(normalising(x), plain((x - mean) / std), rtol=0, atol=1e-5)
         assert not torch.allclose(normalising(x), plain(x), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_averages_are_those_of_torch_and_their_gradient_lies_as_the_maps_do(
+    dtype: torch.dtype,
+) -> None:
+    form = torch.channels_last
+    maps = torch.randn(3, 5, 4, 6).to(dtype, memory_format=form).requires_grad_()
+    weights = torch.randn(3, 5, 1, 1).to(dtype)
+    found, wanted = GlobalAverage()(maps), nn.AdaptiveAvgPool2d(1)(maps)
+    gradients = [torch.autograd.grad(each, maps, weights)[0] for each in (found, wanted)]
+    assert torch.equal(found, wanted)
+    assert torch.equal(*gradients)
+    assert [each.is_contiguous(memory_format=form) for each in gradients] == [True, False]
 
 
 @pytest.mark.parametrize(

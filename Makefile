@@ -67,4 +67,4 @@ rooms: install ## draw the rooms anew into docs/architecture.md, after imports b
 	$(BIN)/python -m docs.rooms docs/architecture.md
 
 clean: ## remove all results; the caches keep what they know
-	rm -rf data models curves stylizers variants quality predictions salience reports .selection .checkpoints
+	rm -rf data models curves stylizers variants quality predictions salience reports unreadable .selection .checkpoints

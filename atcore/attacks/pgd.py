@@ -57,7 +57,8 @@ class PGD:
 
     def step(self, delta: Tensor, gradient: Tensor) -> Tensor:
         """The perturbation one step up the gradient of the objective, projected to the ball."""
-        return self.threat.project(delta + self.threat.step(gradient, self.step_size))
+        # In place, as what these steps take is the way to memory.
+        return self.threat.project(self.threat.step(gradient, self.step_size).add_(delta))
 
     def perturb(
         self, model: nn.Module, x: Tensor, y: Tensor, noise: Tensor | None = None

@@ -40,7 +40,7 @@ class ThreatModel(ABC):
 
     @abstractmethod
     def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
-        """The move of length `size` that increases the loss most."""
+        """The move of length `size` that increases the loss most, in memory of its own."""
 
     @abstractmethod
     def project(self, delta: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class ThreatModel(ABC):
     def valid(self, x: Tensor, delta: Tensor) -> Tensor:
         """A perturbation no larger than delta that keeps every pixel in [0, 1]."""
         # Clipping to the pixel range moves every pixel towards x, so the norm cannot grow.
-        return (x + delta).clamp(0, 1) - x
+        return (x + delta).clamp_(0, 1).sub_(x)
 
     def objective(self, loss: Tensor, delta: Tensor) -> Tensor:  # noqa: ARG002
         """What the attacker maximises, given the loss summed over the images."""
@@ -76,7 +76,7 @@ class Linf(ThreatModel):
     """max |delta| <= eps."""
 
     def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
-        return size * gradient.sign()
+        return gradient.sign().mul_(size)
 
     def project(self, delta: Tensor) -> Tensor:
         eps: Any = self.eps  # both bounds are of one type, which checkers cannot see

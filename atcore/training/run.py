@@ -36,6 +36,7 @@ from atcore.networks.folding import FoldedTwin
 from atcore.networks.models import build
 from atcore.networks.precision import resolved
 from atcore.networks.schedules import SCHEDULES
+from atcore.training.allocation import keep_freed_memory
 from atcore.training.data import Batch, Part, Split
 from atcore.training.losses import Network
 from atcore.training.progress import Epoch
@@ -108,6 +109,8 @@ class Training:
             compile_from: steps of a run for which it pays to compile what is recorded.
         """
         torch.set_num_threads(spec.threads)
+        if device.type == "cpu":
+            keep_freed_memory()
         self.spec, self.device, self.image_size = spec, device, model_spec.image_size
         self.record, self.compile_from = record, compile_from
         self.workers = Workers(rank, spec.workers)

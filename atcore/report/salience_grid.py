@@ -18,7 +18,7 @@ _CELL, _ACROSS, _DOWN, _TITLES = 1.08, 1.16, 1.32, 0.3
 # In inches: a letter of the names of rows, and what is left free on either side of them.
 _LETTER, _MARGIN = 0.072, 0.1
 _RIGHT, _WRONG = "#0b5fa5", "#b3261e"
-_NAME_LENGTH = 14
+_NAME_LENGTH = 12
 
 
 def _short(name: str) -> str:
@@ -70,9 +70,11 @@ def grid(
         for image in range(count):
             top = image * block + _TITLES
             true_class = _short(classes[shown.labels[image]])
-            for column, title in enumerate([f"true: {true_class}", *(n.method for n in networks)]):
+            # To the left of it is room for a long name.
+            axes.text(left + _CELL, top - 0.07, f"true: {true_class}", ha="right", weight="bold")
+            for column, network in enumerate(networks, start=1):
                 middle_of = left + column * _ACROSS + _CELL / 2
-                axes.text(middle_of, top - 0.07, title, ha="center", weight="bold")
+                axes.text(middle_of, top - 0.07, network.method, ha="center", weight="bold")
             for line, (row, name) in enumerate(zip(rows, names, strict=True)):
                 y = top + line * _DOWN
                 axes.text(left - _MARGIN, y + _CELL / 2, name, ha="right", va="center")

@@ -57,7 +57,7 @@ class PGD:
 
     def step(self, delta: Tensor, gradient: Tensor) -> Tensor:
         """The perturbation one step up the gradient of the objective, projected to the ball."""
-        # In place, as what these steps take is the way to memory.
+        # In place, as here and in `valid` it is memory that takes the time.
         return self.threat.project(self.threat.step(gradient, self.step_size).add_(delta))
 
     def perturb(

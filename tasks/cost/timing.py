@@ -47,7 +47,7 @@ from tasks.train import training_spec
 
 # Measured for so long, once everything has been done once.
 _SECONDS = 0.1
-# DVC runs it, it connects to the cluster, gets a worker, and ends.
+# A stage takes so often what its imports take: DVC runs it, it connects, gets a worker, and ends.
 _STAGE_OF_ITS_IMPORTS = 3
 # On a CPU the time per image hardly depends on their number: so many pixels are enough.
 _PIXELS_ON_CPU = 2**18

@@ -77,8 +77,8 @@ def test_wide_layers_are_more_precise_than_sums_taken_term_by_term() -> None:
         one_by_one += weight[:, None] * term
     exact = weights.double() @ terms.double()
     own = of(convolution)(x).detach().view(512, 16)
-    errors = [(found - exact).square().mean() for found in (own, one_by_one)]
-    assert errors[0] < errors[1]
+    errors = [(found - exact).square().mean().sqrt() for found in (own, one_by_one)]
+    assert 1.5 * errors[0] < errors[1]
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,10 @@ def test_stages_that_wait_for_each_other_run_at_the_same_time(
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_no_more_stages_than_jobs_run_at_once(tmp_path: Path, prefect_api: str, jobs: int) -> None:
+    """The first ones wait for each other; then one too many would have time to begin."""
     log = tmp_path / "log"
-    command = f"echo start >> {log}; sleep 0.2; echo end >> {log}; touch $DVC_STAGE"
+    meet = f"until [ $(grep -c start {log}) -ge {jobs} ]; do sleep 0.05; done"
+    command = f"echo start >> {log}; {meet}; sleep 0.2; echo end >> {log}; touch $DVC_STAGE"
     stages = {f"s{i}": stage(command, "input.txt", out=f"s{i}") for i in range(6)}
     flows = Flows(graph(tmp_path / "graph", stages), prefect_api)
     assert set(flows.run(jobs=jobs).stages.values()) == {"Completed"}

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ from atcore.networks.precision import resolved
 from atcore.networks.schedules import SCHEDULES
 from atcore.training.allocation import keep_freed_memory
 from atcore.training.data import Batch, Part, Split
+from atcore.training.descent import Descent
 from atcore.training.losses import Network
 from atcore.training.progress import Epoch
 from atcore.training.recorded import Input, Record, Recorded
@@ -47,6 +48,8 @@ from atcore.training.workers import Workers
 # How often per epoch a run that stops at a given accuracy looks at it.
 _STOP_CHECKS_PER_EPOCH = 16
 VALIDATION_BATCH = 500
+
+Function = Callable[..., Sequence[Tensor]]
 
 
 class TrainingDivergedError(UserError):
@@ -78,13 +81,6 @@ def torch_rng(
     """
     key = stream_key(seed, purpose, *index) & (2**63 - 1)
     return torch.Generator(device=device).manual_seed(key)
-
-
-class Networks(NamedTuple):
-    """The forms of a network that a step works with: modules, or what they were compiled to."""
-
-    attacked: nn.Module
-    trained: nn.Module
 
 
 class Training:
@@ -122,35 +118,17 @@ class Training:
         if spec.start is not None:
             spec.start.copy_to(model)
         self.model = model.to(device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=spec.learning_rate,
-            momentum=spec.momentum,
-            weight_decay=spec.weight_decay,
-            nesterov=spec.momentum > 0,
-            # One kernel, which on a GPU takes the learning rate from the device.
-            fused=True,
-        )
-        if spec.momentum:
-            # As the first step would leave them, so that a recorded one finds what it changes.
-            for parameter in self.model.parameters():
-                momentum = torch.zeros_like(parameter)
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        self.descent = Descent(self.model, spec)
         self.history: tuple[Epoch, ...] = ()
         # Where the attack of free training left the last batch of this epoch.
         self.carried: Tensor | None = None
         # What is validated and handed out.
         self.average = copy.deepcopy(self.model) if spec.ema else self.model
+        self.recorded: dict[str, Function] = {}
         native = self.workers.all(resolved(spec.precision, device) == "bf16", device)
         self.compute_in("bf16" if native else "fp32")
         # What is handed out: the weights themselves, or a copy of those of the best epoch.
         self.kept: dict[str, Tensor] = self.average.state_dict()
-        self.statistics: list[Tensor] = []
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                self.statistics += [module.running_mean, module.running_var]
 
     def compute_in(self, precision: str) -> None:
         """Take all passes in `bf16` or `fp32`, those through the folded twins too."""
@@ -159,12 +137,31 @@ class Training:
         self.twin = FoldedTwin(self.model, dtype)
         self.average_twin = FoldedTwin(self.average, dtype) if self.spec.ema else self.twin
         attacked = self.twin.module if self.spec.attack_mode == "eval" else self.model
-        self.networks = self.recorded_networks = Networks(attacked, self.model)
+        self.written = self.functions(attacked, self.model)
+        if self.record is None:
+            return
+        recorded = self.written
         if self.steps >= self.compile_from:
             # Modules again, which torch's signature does not say.
-            compiled: Any = (torch.compile(each, dynamic=False) for each in self.networks)
-            self.recorded_networks = Networks(*compiled)
-        self.recorded: dict[str, Recorded] = {}
+            compiled: Any = (torch.compile(each, dynamic=False) for each in (attacked, self.model))
+            recorded = self.functions(*compiled)
+        self.recorded = {
+            name: Recorded(function, self.record, self.device, self.descent.state)
+            for name, function in recorded.items()
+        }
+
+    def functions(self, attacked: nn.Module, trained: nn.Module) -> dict[str, Function]:
+        """What steps consist of, with the network or its twin as modules or what they compile to.
+
+        They are functions of tensors, so that they can be recorded.
+        """
+        learner = self.logits(trained)
+        return {
+            "attack": partial(self.perturbed, attacked),
+            "step": partial(self.descent.alone, learner),
+            "contribution": partial(self.descent.contribution, learner),
+            "step together": self.descent.together,
+        }
 
     def autocast(self) -> AbstractContextManager[Any]:
         enabled = self.precision == "bf16"
@@ -187,7 +184,7 @@ class Training:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "kept": self.kept,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.descent.optimizer.state_dict(),
         }
         torch.save(state, buffer)
         return buffer.getvalue()
@@ -196,13 +193,14 @@ class Training:
         """Take over a saved state; returns how training finished, if it had."""
         state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
         self.history = tuple(Epoch(**epoch) for epoch in state["history"])
-        # As it began, also on another device, so that it equals an uninterrupted run.
-        self.compute_in(self.history[-1].precision)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         if self.spec.keep == "best_robust":
             self.kept = state["kept"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.descent.optimizer.load_state_dict(state["optimizer"])
+        # As it began, also on another device, so that it equals an uninterrupted run; last, as it
+        # records what changes the tensors that are there now.
+        self.compute_in(self.history[-1].precision)
         return state["finished"]
 
     def noise(self, attack: PGD, x: Tensor, purpose: str, index: int) -> Tensor | None:
@@ -233,7 +231,7 @@ class Training:
         elif self.spec.replays is None:
             noise = self.noise(self.spec.attack, x, "train/attack", step)
             own = None if noise is None else noise[part]
-            updates = self.run(self.perturbed, size, clean, y, own, self.size(step))
+            updates = self.run("attack", size, clean, y, own, self.size(step))
         else:
             updates = self.replayed(clean, self.spec.replays, step, size)
         for attacked in updates:
@@ -244,23 +242,16 @@ class Training:
         warmup = self.spec.eps_warmup * self.steps
         return min(1.0, step / warmup) if warmup else 1.0
 
-    def run(
-        self, function: Callable[..., Sequence[Tensor]], batch: int, *inputs: Input
-    ) -> Sequence[Tensor]:
-        """What a method of this run makes of a batch of so many images, recorded if it is whole."""
-        if self.record is None or batch != self.spec.batch_size:
-            return function(self.networks, *inputs)
-        name = function.__name__
-        if name not in self.recorded:
-            momenta = (values["momentum_buffer"] for values in self.optimizer.state.values())
-            state = [*self.model.state_dict().values(), *momenta]
-            recorded = partial(function, self.recorded_networks)
-            self.recorded[name] = Recorded(recorded, self.record, self.device, state)
-        return self.recorded[name](*inputs)
+    def run(self, name: str, batch: int, *inputs: Input) -> Sequence[Tensor]:
+        """What a function makes of inputs from a batch of so many images."""
+        # Free training, which goes through attack and step at once, is not recorded.
+        whole = batch == self.spec.batch_size and self.spec.replays is None
+        functions = self.recorded if self.recorded and whole else self.written
+        return functions[name](*inputs)
 
     def perturbed(
         self,
-        networks: Networks,
+        network: nn.Module,
         clean: Tensor,
         y: Tensor,
         noise: Tensor | None,
@@ -268,7 +259,7 @@ class Training:
     ) -> tuple[Tensor]:
         """Attacked images of this worker's part of a batch."""
         assert self.spec.attack is not None
-        attack, network = self.spec.attack.scaled(size), networks.attacked
+        attack = self.spec.attack.scaled(size)
         if self.spec.attack_mode == "eval":
             self.twin.refresh()
         target = self.spec.loss.target(self.logits(network), clean, y)
@@ -290,47 +281,21 @@ class Training:
             delta = attack.step(delta.detach(), delta.grad)
         self.carried = delta
 
-    def descend(
-        self,
-        networks: Networks,
-        clean: Tensor,
-        attacked: Tensor,
-        y: Tensor,
-        rate: float | Tensor,
-        weight: float = 1.0,
-    ) -> tuple[Tensor, Tensor]:
-        """One step of SGD, the same on all workers.
-
-        Returns:
-            The mean loss, and which answers of this worker are right, on the device.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate.float() if isinstance(rate, Tensor) else rate
-        loss, logits = self.spec.loss(self.logits(networks.trained), clean, attacked, y)
-        self.optimizer.zero_grad(set_to_none=True)
-        (loss * weight).backward()
-        if self.workers.count > 1:
-            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            statistics = (statistic.mul_(weight) for statistic in self.statistics)
-            self.workers.sum([*gradients, *statistics])
-        self.optimizer.step()
-        return loss.detach(), logits.detach().argmax(1) == y
-
     def update(self, part: Part, rate: float) -> tuple[Tensor, Tensor]:
         """Learn from a part of a batch.
 
         Returns:
             The summed loss and the number of correct answers of this worker, on the device.
         """
-        inputs = (part.clean, part.attacked, part.y, rate)
+        inputs = (part.clean, part.attacked, part.y)
         if self.workers.count > 1:
-            # Messages are not recorded.
-            loss, right = self.descend(self.networks, *inputs, part.counted / part.batch)
-        elif self.spec.replays is not None:
-            # Their gradients reach the attack as well.
-            loss, right = self.descend(self.networks, *inputs)
+            weight = part.counted / part.batch
+            loss, right, sums = self.run("contribution", part.batch, *inputs, weight)
+            # Between two recordings, as a message is not recorded.
+            self.workers.sum(sums)
+            self.run("step together", part.batch, sums, rate)
         else:
-            loss, right = self.run(self.descend, part.batch, *inputs)
+            loss, right = self.run("step", part.batch, *inputs, rate)
         return loss * part.counted, right[: part.counted].sum()
 
     def validate(self, data: Split, attack: PGD | None) -> float:
@@ -347,7 +312,7 @@ class Training:
                     x = attack.perturb(network, x, y, noise)
                 with torch.no_grad():
                     correct += (network(x).argmax(1) == y).sum()
-        self.workers.sum([correct])
+        self.workers.sum(correct)
         return correct.item() / len(data)
 
     def epoch(self, number: int, train: Split, validation: Split) -> bool:
@@ -379,8 +344,8 @@ class Training:
                 if reached:
                     break
         loss_sums, correct_sum = torch.stack(losses), torch.stack(correct).sum()
-        self.workers.sum([loss_sums])
-        self.workers.sum([correct_sum])
+        self.workers.sum(loss_sums)
+        self.workers.sum(correct_sum)
         finite = loss_sums.isfinite()
         # The last update of the epoch has no loss yet that would show what became of the weights.
         finite[-1] &= all(bool(p.isfinite().all()) for p in self.model.parameters())

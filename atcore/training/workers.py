@@ -6,7 +6,6 @@ slices of a batch may differ in size, the attack needs the bare network, and the
 overlap: of the passes of a PGD step only the last one communicates.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,18 +39,13 @@ class Workers:
     def all(self, holds: bool, device: torch.device) -> bool:
         """Whether something holds on every worker."""
         count = torch.tensor(int(holds), device=device)
-        self.sum([count])
+        self.sum(count)
         return count.item() == self.count
 
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one dtype by their sums over all workers, in one message.
+    def sum(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over all workers.
 
-        The sums are the same bits on every worker and in every run with as many workers.
+        The sum is the same bits on every worker and in every run with as many workers.
         """
-        if self.count == 1:
-            return
-        message = torch.cat([tensor.flatten() for tensor in tensors])
-        torch.distributed.all_reduce(message)
-        sizes = [tensor.numel() for tensor in tensors]
-        for tensor, total in zip(tensors, message.split(sizes), strict=True):
-            tensor.copy_(total.view_as(tensor))
+        if self.count > 1:
+            torch.distributed.all_reduce(tensor)

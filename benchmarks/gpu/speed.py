@@ -85,7 +85,7 @@ def _ours(spec: TrainingSpec, model: ModelSpec, data: Batch) -> tuple[Training, 
     noise = torch.randn_like(x)
 
     def attack() -> object:
-        return training.run(training.perturbed, len(x), x, data.labels, noise, 1.0)
+        return training.run("attack", len(x), x, data.labels, noise, 1.0)
 
     def step() -> None:
         for part in training.parts(data, step=0):

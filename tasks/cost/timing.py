@@ -186,7 +186,7 @@ def _measure(
     x, y = images(n)
 
     def perturb() -> None:
-        run.perturbed(run.networks, x, y, torch.zeros_like(x), 1.0)
+        run.run("attack", n, x, y, torch.zeros_like(x), 1.0)
 
     def update(x: torch.Tensor, y: torch.Tensor) -> None:
         run.update(Part(x, x, y, len(x), len(x)), 0.0)

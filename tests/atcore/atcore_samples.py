@@ -1,5 +1,6 @@
 """Small inputs that the tests of `atcore` share: images of `shapes`, specs and trained networks."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from atcore.images import shapes
 from atcore.images.pixels import channel_statistics
@@ -79,3 +80,14 @@ def trained_network(
     """The network at the end of a training run, in eval mode."""
     last = train_to_end(spec, training, validation)
     return trained_weights(last.checkpoint, model_spec(training)).eval()
+
+
+def repeated(run: Callable[[], Sequence[Tensor]]) -> tuple[Sequence[Tensor], Callable[[], None]]:
+    """What a CUDA graph does, without one: the same results' memory, written again."""
+    results = run()
+
+    def replay() -> None:
+        for result, value in zip(results, run(), strict=True):
+            result.copy_(value)
+
+    return results, replay

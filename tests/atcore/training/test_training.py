@@ -331,9 +331,9 @@ def by_the_paper(spec: TrainingSpec) -> nn.Module:
             for _ in range(spec.replays or 1):
                 delta = (x + delta).clamp(0, 1) - x
                 attacked = (x + delta).requires_grad_()
-                state.optimizer.zero_grad()
+                state.descent.optimizer.zero_grad()
                 F.cross_entropy(model(attacked), y).backward()
-                state.optimizer.step()
+                state.descent.optimizer.step()
                 assert attacked.grad is not None
                 delta = (delta + eps * attacked.grad.sign()).clamp(-eps, eps)
     return model

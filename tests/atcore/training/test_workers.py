@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-from atcore_samples import model_spec, shapes_table, split_of, training_spec
+from atcore_samples import model_spec, repeated, shapes_table, split_of, training_spec
 from torch import Tensor
 
 from atcore.attacks.pgd import PGD
@@ -98,8 +98,8 @@ def one_step(spec: TrainingSpec, images: int, rank: int) -> tuple[dict[str, Tens
     step = run.steps - 1  # past the warm-up of eps
     for part in run.parts(Batch(TRAIN.images[:images], TRAIN.labels[:images]), step):
         loss, right = run.update(part, rate=0.1)
-    run.workers.sum([loss])
-    run.workers.sum([right])
+    run.workers.sum(loss)
+    run.workers.sum(right)
     return run.model.state_dict(), loss.item(), int(right)
 
 
@@ -126,6 +126,27 @@ def test_a_step_of_two_workers_is_the_step_of_one(
         assert their_right == right
         for name, tensor in weights.items():
             torch.testing.assert_close(their_weights[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def trained(recorded: bool, rank: int) -> dict[str, Tensor]:
+    """Weights after an epoch of whole batches and a smaller one, with steps recorded or not."""
+    spec = replace(SPEC, workers=2)
+    record = repeated if recorded else None
+    run = Training(spec, model_spec(TRAIN), len(TRAIN), torch.device("cpu"), rank, record)
+    for number in (1, 2):
+        run.epoch(number, TRAIN, VALIDATION)
+    return run.model.state_dict()
+
+
+@pytest.mark.long
+def test_recorded_steps_of_workers_are_those_as_they_are_written(
+    processes: Executor, tmp_path: Path
+) -> None:
+    (tmp_path / "recorded").mkdir()
+    recorded = together(processes, tmp_path / "recorded", partial(trained, True))
+    for weights in recorded + together(processes, tmp_path, partial(trained, False)):
+        for name, tensor in weights.items():
+            torch.testing.assert_close(tensor, recorded[0][name], rtol=0, atol=0)
 
 
 def precision_with(instructions: list[dict[str, bool]], rank: int) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,21 @@ def _attach_witness() -> None:
         witness.attach(api, str(runtime.flow_run.id))
 
 
+@contextmanager
+def _said_if_it_fails() -> Iterator[None]:
+    """Go on without the server's answer, for what a run can do without."""
+    try:
+        yield
+    except OSError as error:
+        get_run_logger().warning("an earlier run may be shown as running still: %s", error)
+
+
 def _conclude(died: Holder) -> None:
     """Give the run that held the workspace before and was killed, with its witness, a state."""
     get_run_logger().warning("%s was killed", died)
     api = _api()
     if api is not None and died.flow_run is not None:
-        with suppress(OSError):
+        with _said_if_it_fails():
             api.conclude(died.flow_run, f"it was killed with its machine, as {died}")
 
 
@@ -126,7 +135,7 @@ def _conclude_unbegun() -> None:
     api = _api()
     if api is not None and runtime.deployment.id is not None:
         since = datetime.now(UTC) - _LONGEST_START
-        with suppress(OSError):
+        with _said_if_it_fails():
             for run in api.unbegun(str(runtime.deployment.id), since):
                 api.conclude(run, "it was killed before it began")
 

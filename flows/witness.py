@@ -24,9 +24,9 @@ from urllib.request import Request, urlopen
 # What a run has from SIGTERM, which lets it end its stages in order, to SIGKILL.
 _GRACE_SECONDS = 30
 # How often and for how long a server that does not answer is asked again.
-_RETRY_SECONDS, _RETRIES = 1, 120
+_RETRY_SECONDS, _TRIES = 1, 120
 _TIMEOUT_SECONDS = 10
-_NOT_FOUND = 404
+_NOT_FOUND, _SERVER_ERROR = 404, 500
 _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -46,14 +46,23 @@ class Api:
             headers["Authorization"] = f"Basic {base64.b64encode(self.login.encode()).decode()}"
         data = None if body is None else json.dumps(body).encode()
         request = Request(f"{self.url}/{path}", data, headers)
-        with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-            return json.load(answer)
+        tries = 0
+        while True:
+            try:
+                with urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+                    return json.load(answer)
+            except OSError as error:
+                tries += 1
+                refused = isinstance(error, HTTPError) and error.code < _SERVER_ERROR
+                if refused or tries == _TRIES:
+                    raise
+                time.sleep(_RETRY_SECONDS)
 
     def unbegun(self, deployment: str, since: datetime) -> list[str]:
         """The runs of a deployment that a worker took before then and that have not begun.
 
         Raises:
-            OSError: the server does not answer, or refuses.
+            OSError: the server has not answered for minutes, or refuses.
         """
         pending = {
             "deployment_id": {"any_": [deployment]},
@@ -69,7 +78,7 @@ class Api:
         """Give a run that has ended a final state, unless it has one or is not known here.
 
         Raises:
-            OSError: the server does not answer, or refuses.
+            OSError: the server has not answered for minutes, or refuses.
         """
         try:
             state = self._ask(f"flow_runs/{flow_run}")["state_type"]
@@ -125,13 +134,8 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     _wait(asked["process"], by_worker=asked["by_worker"])
     api = Api(asked["url"], asked["key"], asked["login"])
-    for _ in range(_RETRIES):
-        try:
-            api.conclude(asked["flow_run"], f"its process ({asked['process']}) was killed")
-        except OSError:
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return
+    with suppress(OSError):
+        api.conclude(asked["flow_run"], f"its process ({asked['process']}) was killed")
 
 
 if __name__ == "__main__":

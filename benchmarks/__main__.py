@@ -20,7 +20,7 @@ from atcore.networks.precision import resolved
 _SECTIONS = {
     "The default run, and how stages start": ("benchmarks.starting",),
     "Time and memory against the number of images, of which networks see all pixels": (
-        *("benchmarks.growth", "--images", "500", "1000", "2000"),
+        *("benchmarks.growth", "--images", "1000", "2000", "8000"),
     ),
     "The same up to 16,000 images, of which networks see crops": (
         *("benchmarks.growth", "--images", "1000", "4000", "16000", "--crop", "32"),

@@ -43,7 +43,7 @@ _CPU = torch.device("cpu")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-def _spec(batch: int, steps: int, threads: int) -> TrainingSpec:
+def _spec(batch: int, steps: int, threads: int, precision: str) -> TrainingSpec:
     return TrainingSpec(
         epochs=1000,
         batch_size=batch,
@@ -55,7 +55,7 @@ def _spec(batch: int, steps: int, threads: int) -> TrainingSpec:
         eps_warmup=0.0,
         validation_attack=None,
         augment="none",
-        precision="auto",
+        precision=precision,
         threads=threads,
         stop_at_accuracy=None,
         seed=0,
@@ -134,12 +134,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     options = parser.parse_args()
     model = ModelSpec(options.architecture, tuple("abcdefgh"), 32, (0.5,) * 3, (0.25,) * 3)
     images = torch.randint(0, 256, (options.batch, 32, 32, 3), dtype=torch.uint8)
     data = Batch(images, torch.randint(0, 8, (options.batch,)))
     x = images.permute(0, 3, 1, 2).float() / 255
-    spec = _spec(options.batch, options.steps, options.threads)
+    spec = _spec(options.batch, options.steps, options.threads, options.precision)
     flows = PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=options.steps)
     one_step = PGD(threat=Linf(EPS), step_size=EPS, steps=1, random_start=False)
     contestants = {

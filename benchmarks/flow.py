@@ -37,20 +37,6 @@ from tasks.cluster.local import LocalCluster
 
 PROJECT = Path(__file__).parents[1]
 STAGES, SECONDS = 8, 10
-# Run in the repository; prints seconds from the call of the flow to its end, and of planning alone.
-_FLOW = """
-import json, sys, time
-from pathlib import Path
-from flows.pipeline import Pipeline
-from flows.reproduce import reproduce
-started = time.perf_counter()
-state = reproduce(**json.loads(sys.argv[1]), return_state=True)
-assert state.is_completed(), state
-called = time.perf_counter() - started
-started = time.perf_counter()
-Pipeline(Path.cwd()).plan([], force=False)
-print("MEASURED", called, time.perf_counter() - started, state.state_details.flow_run_id)
-"""
 Stages = Mapping[str, Mapping[str, Any]]
 
 
@@ -90,13 +76,16 @@ def independent(count: int, command: str) -> Stages:
     }
 
 
-def flow(root: Path, **arguments: Any) -> tuple[float, float, float]:
+def flow(root: Path, ends: str = "COMPLETED", **arguments: Any) -> tuple[float, float, float]:
     """Seconds of the whole command, of the flow's call and of planning alone, afterwards."""
-    seconds, output = _run(root, sys.executable, "-c", _FLOW, json.dumps(arguments))
+    command = (sys.executable, "-m", "benchmarks.flow_call", json.dumps(arguments))
+    seconds, output = _run(root, *command)
     line = next(x for x in output.splitlines() if x.startswith("MEASURED "))
-    called, planned = map(float, line.split()[1:3])
+    _, ended, called, planned = line.split()
+    if ended != ends:
+        raise RuntimeError(f"the flow in {root} ended as {ended}: {output}")
     # The planning afterwards is not part of the command.
-    return seconds - planned, called, planned
+    return seconds - float(planned), float(called), float(planned)
 
 
 def paraffin(executable: str, root: Path, jobs: int) -> float:
@@ -189,8 +178,7 @@ def first_stage(folder: Path, options: argparse.Namespace) -> None:
         note = "date +%s.%N > started; exit 1; python -m tasks.prepare"
         (root / "dvc.yaml").write_text(text.replace("python -m tasks.prepare", note))
         started = time.time()
-        code = _FLOW.replace("assert state.is_completed(), state", "sys.exit()")
-        _run(root, sys.executable, "-c", code, "{}")
+        flow(root, ends="FAILED")
         values.append(float((root / "started").read_text()) - started)
     show("default graph: from the start of the process to the first stage", values)
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.flow import flow, independent, repository
-from flows.pipeline import Pipeline
+from flows.pipeline import PARAMS, Pipeline
 from flows.schedule import Schedule, makespan
 from flows.server import prefect_server
 from tasks.cluster.local import LocalCluster
@@ -316,9 +316,8 @@ def comparison(datasets: Mapping[str, _Dataset], gpu: Gpu, seeds: int) -> dict[s
 
 def _step_seconds(root: Path, count: int) -> Iterator[float]:
     """Seconds under the lock of each of `count` stages, one after the other."""
-    pipeline = Pipeline(repository(root, independent(count, "true")))
-    plan = pipeline.plan([], force=False)
-    with chdir(root), pipeline.reserved(plan):
+    pipeline = Pipeline(repository(root, independent(count, "true")), root / PARAMS)
+    with chdir(root), pipeline.reserved(plan := pipeline.plan([], force=False), __name__):
         for planned in plan:
             started = time.perf_counter()
             pipeline.begin(planned.name, force=False, pull=False)
@@ -334,8 +333,8 @@ def _hashing(folder: Path, size: int) -> float:
     """Bytes per second of saving an output, hash and cache included."""
     command = f"head -c {size} /dev/urandom > big"
     stages = {"big": {"cmd": command, "deps": ["input.txt"], "outs": ["big"]}}
-    pipeline = Pipeline(repository(folder, stages))
-    with chdir(folder), pipeline.reserved(pipeline.plan([], force=False)):
+    pipeline = Pipeline(repository(folder, stages), folder / PARAMS)
+    with chdir(folder), pipeline.reserved(pipeline.plan([], force=False), __name__):
         pipeline.begin("big", force=False, pull=False)
         subprocess.run(command, cwd=folder, shell=True, check=True)
         started = time.perf_counter()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from atcore.base.files import replacing, write_text
@@ -180,7 +181,7 @@ def show(
         str(device),
     )
     shown = settings["images"]
-    tensors = {kind: maps[:, :shown] for kind, maps in found.maps.items()}
+    tensors: dict[str, NDArray[Any]] = {kind: maps[:, :shown] for kind, maps in found.maps.items()}
     tensors |= {
         "predicted": found.predicted[:, :shown],
         "images": torch.stack([torch.from_numpy(t.images[:shown].copy()) for t in tables]).numpy(),

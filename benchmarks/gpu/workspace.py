@@ -101,14 +101,14 @@ class Variants:
         self.shards = slices(len(StoredTable(test)), _SHARD)
         self._made: dict[tuple[str, float], list[Future[Any]]] = {
             (name, level): [
-                pool.submit(
-                    *(_vary, params["variant"][name]["kind"], test, rows),
-                    *(level, params["run"]["seed"]),
-                )
+                pool.submit(_vary, self._kind(name), test, rows, level, params["run"]["seed"])
                 for rows in self.shards
             ]
             for name, level in self.levels
         }
+
+    def _kind(self, name: str) -> str:
+        return str(self.params["variant"][name]["kind"])
 
     @property
     def levels(self) -> list[tuple[str, float]]:

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from flows.pipeline import PARAMS, Pipeline
+from flows.parameters import PARAMS
+from flows.pipeline import Pipeline
 from flows.reproduce import reproduce
 
 

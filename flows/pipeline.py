@@ -23,7 +23,6 @@ from typing import Any
 import networkx
 from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import DvcException
-from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import get_active_graph
@@ -32,15 +31,13 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.serialize import to_lockfile
 from dvc.utils.flatten import flatten
-from dvc.utils.hydra import apply_overrides
-from dvc.utils.serialize import LOADERS, dump_yaml, load_yaml, parse_yaml
+from dvc.utils.serialize import LOADERS, parse_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 
-from flows import git
-from flows.errors import UserError
+from flows import git, lockfile
+from flows.errors import UserError, one_line
+from flows.parameters import PARAMS, Parameters
 from tasks.processes import disk, torn
-
-PARAMS = "params.yaml"
 
 
 @dataclass(frozen=True)
@@ -88,10 +85,6 @@ def _metrics(path: Path) -> dict[str, Any]:
     return content
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
 @contextmanager
 def _causes() -> Iterator[list[BaseException]]:
     """Why files could not be transferred: DVC logs it, and raises no more than their number."""
@@ -112,40 +105,8 @@ def _causes() -> Iterator[list[BaseException]]:
 
 def _remote_failed(doing: str, error: BaseException, causes: Sequence[BaseException]) -> UserError:
     """Each kind of remote has errors of its own, some of them without a word."""
-    words = [_one_line(each) or type(each).__name__ for each in (error, *causes[:1])]
+    words = [one_line(each) or type(each).__name__ for each in (error, *causes[:1])]
     return UserError(f"{doing}: {': '.join(words)}")
-
-
-def own_parameters(overrides: Sequence[str], folder: Path) -> Path:
-    """A run's parameters: those of the working directory, changed as by `dvc exp run -S key=value`.
-
-    Args:
-        folder: where their file is written.
-
-    Raises:
-        UserError: a key does not exist or a value cannot be read.
-    """
-    file = folder / PARAMS
-    try:
-        file.write_bytes(Path(PARAMS).read_bytes())
-        if overrides:
-            apply_overrides(file, list(overrides))
-    except FileNotFoundError as error:
-        raise UserError(f"{PARAMS}: no such file; run in the project's folder") from error
-    except DvcException as error:
-        raise UserError(f"overrides: {_one_line(error.__cause__ or error)}") from error
-    return file
-
-
-class _WithParameters(LocalFileSystem):  # type: ignore[misc]  # DVC has no types
-    """The files of this machine, but one file's content in the place of `params.yaml`."""
-
-    def __init__(self, theirs: Path, own: Path) -> None:
-        super().__init__()
-        self._theirs, self._own = str(theirs), str(own)
-
-    def open(self, path: str, mode: str = "r", **options: Any) -> Any:
-        return super().open(self._own if path == self._theirs else path, mode, **options)
 
 
 class Pipeline:
@@ -162,9 +123,9 @@ class Pipeline:
         try:
             self._repo = Repo(str(root), _wait_for_lock=True)
         except DvcException as error:
-            raise UserError(_one_line(error)) from error
-        self._parameters = parameters
-        self._repo.fs = _WithParameters(Path(self._repo.root_dir, PARAMS), parameters)
+            raise UserError(one_line(error)) from error
+        self._parameters = Parameters(Path(self._repo.root_dir, PARAMS), parameters)
+        self._repo.fs = self._parameters.filesystem
         self._cache = Path(self._repo.cache.local_cache_dir)
         self._turn = threading.RLock()
         # What DVC says of each step is for its own command line.
@@ -196,7 +157,7 @@ class Pipeline:
         text = git.committed(Path(self._repo.root_dir), PARAMS)
         if text is None:
             return {}
-        committed, own = flatten(parse_yaml(text, PARAMS)), flatten(load_yaml(self._parameters))
+        committed, own = flatten(parse_yaml(text, PARAMS)), flatten(self._parameters.values)
         keys = dict.fromkeys([*own, *committed])
         pairs = {key: (committed.get(key), own.get(key)) for key in keys}
         return {key: (theirs, ours) for key, (theirs, ours) in pairs.items() if theirs != ours}
@@ -215,6 +176,7 @@ class Pipeline:
         with self._locked():
             try:
                 graph = get_active_graph(self._repo.index.graph)
+                self._parameters.serve(self._repo.index.stages)
                 self._all_outputs = list(self._repo.index.outs)
                 chosen = [s for target in targets for s in self._repo.stage.collect(target)]
                 if targets:
@@ -232,7 +194,7 @@ class Pipeline:
                         planned[name] = Planned(name, tuple(reasons), frozenset(after))
                         self._stages[name] = stage
             except DvcException as error:
-                raise UserError(_one_line(error)) from error
+                raise UserError(one_line(error)) from error
             return list(planned.values())
 
     @contextmanager
@@ -260,7 +222,7 @@ class Pipeline:
             ):
                 yield
         except DvcException as error:
-            raise UserError(_one_line(error)) from error
+            raise UserError(one_line(error)) from error
         finally:
             sys.argv = arguments
 
@@ -328,7 +290,7 @@ class Pipeline:
             with self._locked(), self._repo.scm_context(quiet=True):
                 self._save(self._stages[name])
         except DvcException as error:
-            raise UserError(_one_line(error)) from error
+            raise UserError(one_line(error)) from error
         self._record()
 
     def _save(self, stage: PipelineStage) -> None:
@@ -340,22 +302,18 @@ class Pipeline:
         self._unrecorded.append(stage)
 
     def _record(self) -> None:
-        """Write saved stages into dvc.lock: at once where several have ended, and atomically.
-
-        DVC would parse and write the whole file for each stage, in place.
-        """
+        """Write saved stages into dvc.lock: at once where several have ended, and atomically."""
         with self._locked():
             if not self._unrecorded:
                 return
             final = Path(self._repo.root_dir, LOCK_FILE)
             half = Path(self._repo.tmp_dir, LOCK_FILE)
-            content: dict[str, Any] = {"schema": "2.0", "stages": {}}
-            if final.exists():
-                content = load_yaml(final)
+            entries: dict[str, Any] = {}
             for stage in self._unrecorded:
-                content["stages"].update(to_lockfile(stage))
+                entries |= to_lockfile(stage)
+            known = final.read_text("utf-8") if final.exists() else ""
             try:
-                dump_yaml(half, content)
+                half.write_text(lockfile.updated(known, entries), "utf-8")
                 os.replace(half, final)
             finally:
                 half.unlink(missing_ok=True)
@@ -398,7 +356,7 @@ class Pipeline:
     def save_experiment(self, name: str) -> None:
         """Save parameters, metrics and dvc.lock as a DVC experiment, replacing one of this name."""
         root = Path(self._repo.root_dir)
-        files = {PARAMS: self._parameters, LOCK_FILE: root / LOCK_FILE}
+        files = {PARAMS: self._parameters.file, LOCK_FILE: root / LOCK_FILE}
         try:
             with self._locked():
                 git.save_experiment(root, name, files)

@@ -23,7 +23,8 @@ from prefect.states import Completed, Failed
 from flows import git, tables, witness
 from flows.errors import UserError
 from flows.history import History
-from flows.pipeline import PARAMS, Pipeline, Planned, own_parameters
+from flows.parameters import PARAMS, own_parameters
+from flows.pipeline import Pipeline, Planned
 from flows.request import Request
 from flows.stages import Ended, Run, run_all
 from tasks.cluster.given import ClusterGoneError, wait_for_cluster

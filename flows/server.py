@@ -3,17 +3,21 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
 from tasks.processes.addresses import free_port
 from tasks.processes.service import service
 
+_SECONDS = 10
+
 
 def _answers(url: str) -> bool:
     try:
-        urlopen(url).close()
-    except OSError:
+        urlopen(url, timeout=_SECONDS).close()
+    except (OSError, HTTPException):
+        # Nobody, or somebody else who took the port first; then Prefect ends.
         return False
     return True
 

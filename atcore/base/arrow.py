@@ -24,6 +24,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable {kind} file: {reason}") from error

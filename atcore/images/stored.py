@@ -266,7 +266,7 @@ class StoredTable:
     Attributes:
         path: of the file; what is open stays what it is if another file takes the name.
         ids, labels, classes, texture_labels, origin: as of an `ImageTable`.
-        images: like an array; rows are read when they are asked for.
+        images: like an array; rows are read when they are asked for, and not verified.
         digest: a hash of the content, which the checksums of the batches give.
     """
 
@@ -306,13 +306,28 @@ class StoredTable:
         self.images = StoredImages(file, np.concatenate([none["id"], *places]), shape)
         self._ends = np.cumsum([len(batch) for batch in batches]).tolist()
         self._checksums = [batch.checksum for batch in batches]
+        # The batches that have been verified.
+        self._sound: set[int] = set()
         self.digest = hashlib.sha256(b" ".join(self._checksums)).hexdigest()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def rows(self, part: Rows) -> ImageTable:
-        """Some of the rows, in their order, in memory."""
+        """Some of the rows, in their order, in memory.
+
+        The batches that they are in are verified when the first of their rows is asked for.
+
+        Raises:
+            UserError: a batch is damaged; names the file and the rows.
+        """
+        positions = np.arange(len(self))[part]
+        for number in np.unique(np.searchsorted(self._ends, positions, side="right")).tolist():
+            if number not in self._sound:
+                self._verified(number)
+        return self._read(part)
+
+    def _read(self, part: Rows) -> ImageTable:
         textures = None if self.texture_labels is None else self.texture_labels[part]
         return ImageTable(
             ids=self.ids[part],
@@ -323,20 +338,36 @@ class StoredTable:
             origin=self.origin,
         )
 
+    def _verified(self, number: int) -> ImageTable:
+        """A batch that is what its checksum says."""
+        start, end = ([0, *self._ends][number + more] for more in (0, 1))
+        part = self._read(slice(start, end))
+        if _checksum(part, start) != self._checksums[number]:
+            raise UserError(
+                f"{self.path}: rows {start} to {end - 1} are damaged, as their checksum says; "
+                "remove the file and run the stage again that wrote it"
+            )
+        self._sound.add(number)
+        return part
+
     def verified(self) -> Iterator[ImageTable]:
         """All rows, some MB at a time, each part held against its checksum; the last may be empty.
 
         Raises:
-            UserError: it is another; names the file and the rows.
+            UserError: a part is damaged; names the file and the rows.
         """
-        for (start, end), checksum in zip(pairwise([0, *self._ends]), self._checksums, strict=True):
-            part = self.rows(slice(start, end))
-            if _checksum(part, start) != checksum:
-                raise UserError(
-                    f"{self.path}: rows {start} to {end - 1} are damaged, as their checksum says; "
-                    "remove the file and run the stage again that wrote it"
-                )
-            yield part
+        for number in range(len(self._ends)):
+            yield self._verified(number)
+
+    def verify(self) -> None:
+        """Verify the batches that have not been yet.
+
+        Raises:
+            UserError: one is damaged; names the file and the rows.
+        """
+        for number in range(len(self._ends)):
+            if number not in self._sound:
+                self._verified(number)
 
     def evenly(self, count: int) -> NDArray[np.int64]:
         """Positions of `count` images: the first one of each class, then the second ones, ..."""

@@ -107,11 +107,16 @@ def splits(tables: Sequence[StoredTable], device: torch.device, gpu_share: float
     """Tables as splits: in the memory of a GPU if all fit into that share of it, else on disk.
 
     A CPU finds what it reads of a file in memory, which is there once for all trainings.
+
+    Raises:
+        UserError: a table is damaged.
     """
     if device.type == "cuda":
         size = sum(int(np.prod(table.images.shape)) for table in tables)
         if size <= gpu_share * torch.cuda.get_device_properties(device).total_memory:
             return [loaded(table, device) for table in tables]
+    for table in tables:
+        table.verify()
     return [StoredSplit(table, device) for table in tables]
 
 

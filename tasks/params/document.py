@@ -1,5 +1,6 @@
 """The whole of `params.yaml`, and what its sections say of each other."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -27,6 +28,8 @@ _RESERVED = {
     "auto_attack_linf",
     "auto_attack_l2",
 }
+# Of what is selected: names of folders, and in the templates of dvc.yaml.
+_NAME = re.compile(r"\w[\w-]*")
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -84,6 +87,11 @@ class Params(Section):
         ]
         for key, names, catalogue in catalogues:
             for name in names:
+                if not _NAME.fullmatch(name):
+                    raise MisfitError(
+                        f"{section}.{key}: {name!r} is not allowed; names of what is selected have "
+                        "letters, digits, _ and -"
+                    )
                 if name not in catalogue:
                     allowed = ", ".join(catalogue)
                     raise MisfitError(f"{section}.{key}: {name!r} is unknown; allowed: {allowed}")
@@ -101,6 +109,13 @@ class Params(Section):
                     f"method.{name}.stop_at: {reference!r} is not allowed; "
                     f"name one of {section}.methods ({', '.join(selection.methods)}), or take "
                     f"{name} out of {section}.controls"
+                )
+            if "underfit" in self.method and reference != self.method["underfit"].stop_at:
+                # Which dvc.yaml makes every control depend on.
+                raise MisfitError(
+                    f"method.{name}.stop_at: {reference!r} is not allowed; all controls stop at "
+                    f"one method, that of method.underfit.stop_at "
+                    f"({self.method['underfit'].stop_at})"
                 )
 
     @model_validator(mode="after")

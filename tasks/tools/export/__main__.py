@@ -51,6 +51,11 @@ def main(what: str, kind: str, out: str) -> None:
     if Path(out).exists():
         raise UserError(f"{out}: is there already; remove it, or give another name")
     path = Path(what)
+    if not path.exists():
+        raise UserError(
+            f"{what}: no such file or folder; name an image table, such as "
+            "data/shapes/test.arrow, or the folder of a network, such as models/shapes/standard/0"
+        )
     (_network if path.is_dir() else _table)(path, kind, Path(out))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from disk import read_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from atcore.base.errors import UserError
 from atcore.images import stored
 from atcore.images.stored import StoredTable, write, writing
 from atcore.images.table import ImageTable
+from atcore.training.data import splits
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -155,8 +157,16 @@ def test_a_flipped_pixel_is_named_with_its_rows(tmp_path: Path) -> None:
     data = path.read_bytes()
     place = data.index(table.images[9].tobytes())
     path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-    StoredTable(path)
+    stored = StoredTable(path)
     assert_refused(read_table, path, "rows 7 to 13 are damaged")
+    # Whoever reads some rows does not get it, and those of other batches are as they were.
+    for rows in (slice(8, 9), slice(5, 10), slice(None), np.array([19, 13])):
+        with pytest.raises(UserError, match="rows 7 to 13 are damaged"):
+            stored.rows(rows)
+    for sound in (slice(7), slice(14, None), np.array([19, 0])):
+        assert_same(stored.rows(sound), table.rows(sound))
+    with pytest.raises(UserError, match="rows 7 to 13 are damaged"):
+        splits([stored], torch.device("cpu"), gpu_share=0.5)
 
 
 def test_a_file_that_becomes_shorter_is_named(tmp_path: Path) -> None:

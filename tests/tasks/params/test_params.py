@@ -217,6 +217,9 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ),
     ("stylizer.adain.encoder", "raw/encoder/vgg.onnx", "'raw/encoder/vgg.onnx'", "imagenet"),
     ("run.methods", ["standard", "underfit"], "'underfit'", "name it in run.controls"),
+    ("run.methods", ["standard", ".."], "'..'", "letters, digits, _ and -"),
+    ("run.methods", ["a/b"], "'a/b'", "letters, digits, _ and -"),
+    ("run.datasets", ["0.1"], "'0.1'", "letters, digits, _ and -"),
     ("run.methods", [], "[]", "name a method, or a network of your own in networks"),
     ("run.networks", ["my_net"], "'my_net'", "allowed: my_network"),
     ("run.networks", ["my_network", "my_network"], "'my_network'", "twice"),
@@ -389,6 +392,15 @@ def test_a_network_without_feature_maps_takes_no_grad_cam(path: Path) -> None:
     with pytest.raises(UserError, match=r"measured\.grad_cam: not allowed for architecture 'vit_b"):
         load_changed(path, transformer)
     load_changed(path, transformer, ("salience.measured", {"gradient": 8}))
+
+
+def test_all_controls_stop_at_the_method_that_dvc_makes_them_wait_for(path: Path) -> None:
+    weak = yaml.safe_load(OWN.read_text())["method"]["underfit"] | {"learning_rate": 0.05}
+    both = (("run.controls", ["underfit", "weak"]), ("method.weak", weak))
+    assert load_changed(path, *both).run.controls == ["underfit", "weak"]
+    other = ("method.weak", weak | {"stop_at": "standard"})
+    with pytest.raises(UserError, match=r"method\.weak\.stop_at: 'standard' .*pgd_linf_8"):
+        load_changed(path, both[0], other)
 
 
 def test_a_network_of_ones_own_needs_no_method_and_is_the_only_one_of_its_name(path: Path) -> None:

@@ -105,6 +105,11 @@ def test_a_class_that_no_folder_can_be_called_is_named(tmp_path: Path) -> None:
             ["test.arrow", "--to", "zip", "out"],
             "error: --to: 'zip' is unknown for an image table; allowed: parquet, folder\n",
         ),
+        (
+            ["nowhere", "--to", "pt2", "out"],
+            "error: nowhere: no such file or folder; name an image table, such as data/shapes/"
+            "test.arrow, or the folder of a network, such as models/shapes/standard/0\n",
+        ),
         (["test.arrow", "--to", "folder", "out"], ""),
     ],
 )

@@ -1,0 +1,27 @@
+"""Where Prefect's server is not, or somebody else is."""
+
+import socket
+import threading
+
+from flows import server
+from tasks.processes.addresses import free_port
+
+
+def test_whoever_else_has_taken_the_port_is_not_taken_for_prefect() -> None:
+    """A server of gRPC begins to talk in HTTP/2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def talk() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"\0\0\x18\4\0\0\0\0\0\0\4\0@\0\0\n")
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        assert not server._answers(f"http://127.0.0.1:{other.getsockname()[1]}/api/ready")
+        thread.join()
+
+
+def test_nobody_is_not_taken_for_prefect() -> None:
+    assert not server._answers(f"http://127.0.0.1:{free_port()}/api/ready")

@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -115,7 +116,10 @@ def run(
     report.figure("device", {"name": name, "cpus": os.cpu_count()} | _versions())
     # Not forked, as the processes of a fork share the state of CUDA.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, (os.cpu_count() or 2) - 1), context) as pool:
+    workers = max(1, (os.cpu_count() or 2) - 1)
+    # Of Ctrl-C, which reaches all processes, this one says a word.
+    silent = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, context, signal.signal, silent) as pool:
         prepare(source, out, params, pool)
         report.line("images prepared")
         model = networks.model_spec(out, params)
@@ -147,6 +151,8 @@ def main() -> None:
         run(asked.out, asked.data, size, asked.methods, end, report)
     except UserError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run again to go on")
     report.line(f"done: {', '.join(_finished(asked.out)) or 'no network'}")
 
 

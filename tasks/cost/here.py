@@ -70,7 +70,7 @@ def main() -> None:
     _require_raw_images(settings)
     missing = _missing(settings)
     if not missing:
-        print("every selected network is there: what has not changed is not computed again")
+        print("every selected network is there: only what has changed is computed again")
         return
     took = _estimate(settings)
     print(f"networks to train or take in: {missing}; {took}; what has been computed before is kept")

@@ -29,7 +29,7 @@ _RESERVED = {
     "auto_attack_l2",
 }
 # Of what is selected: names of folders, and in the templates of dvc.yaml.
-_NAME = re.compile(r"\w[\w-]*")
+_NAME = re.compile(r"[^\s./]+")
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -90,7 +90,7 @@ class Params(Section):
                 if not _NAME.fullmatch(name):
                     raise MisfitError(
                         f"{section}.{key}: {name!r} is not allowed; names of what is selected have "
-                        "letters, digits, _ and -"
+                        "no dots, slashes or blanks"
                     )
                 if name not in catalogue:
                     allowed = ", ".join(catalogue)

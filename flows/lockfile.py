@@ -13,8 +13,7 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 _HEAD = "schema: '2.0'\nstages:\n"
 # An entry as DVC writes it: its name, and all lines that are further to the right.
-_ENTRIES = re.compile(r"(?:  [\w.@-]+:\n(?:    .*\n)+)*")
-_NAME = re.compile(r"^  (?=\S)", re.MULTILINE)
+_ENTRY = re.compile(r"^  ([\w.@-]+):\n(?:    .*\n)+", re.MULTILINE)
 
 
 def _dumped(entries: Mapping[str, Any]) -> str:
@@ -31,13 +30,12 @@ def updated(text: str, entries: Mapping[str, Any]) -> str:
     Raises:
         dvc.utils.serialize.ParseError: the text is damaged.
     """
-    body = text.removeprefix(_HEAD)
-    if (text and body is text) or not _ENTRIES.fullmatch(body):
+    text = text or _HEAD
+    written = {found[1]: found[0] for found in _ENTRY.finditer(text)}
+    if text != _HEAD + "".join(written.values()):
         # Somebody else has written it.
         known = parse_yaml(text, LOCK_FILE).get("stages") or {}
         return _dumped({**known, **entries})
-    _, *blocks = _NAME.split(body) if body else [""]
-    by_name = {block.split(":", 1)[0]: block for block in blocks}
     for name, entry in entries.items():
-        by_name[name] = _dumped({name: entry}).removeprefix(_HEAD)[2:]
-    return _HEAD + "".join(f"  {block}" for block in by_name.values())
+        written[name] = _dumped({name: entry}).removeprefix(_HEAD)
+    return _HEAD + "".join(written.values())

@@ -340,7 +340,7 @@ class StoredTable:
 
     def _verified(self, number: int) -> ImageTable:
         """A batch that is what its checksum says."""
-        start, end = ([0, *self._ends][number + more] for more in (0, 1))
+        start, end = self._ends[number - 1] if number else 0, self._ends[number]
         part = self._read(slice(start, end))
         if _checksum(part, start) != self._checksums[number]:
             raise UserError(

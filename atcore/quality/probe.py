@@ -2,8 +2,7 @@
 
 A network trained on unchanged images can be fooled by a variant that leaves its texture readable;
 one that is retrained on the variant is not. Its images come from the generator of `shapes`, with
-shape and texture drawn independently, so that neither tells the other. A probe is an instrument:
-it trains in fp32 on every machine.
+shape and texture drawn independently, so that neither tells the other.
 """
 
 import numpy as np
@@ -70,7 +69,7 @@ def accuracy(
         learning_rate=0.02,
         momentum=0.9,
         weight_decay=5e-4,
-        precision="fp32",
+        precision="auto",
         threads=1,
         seed=seed,
     )

@@ -1,16 +1,19 @@
 """What is trained on: splits, their batches, and what one worker computes of a batch."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from atcore.images.stored import StoredTable
+
+Asked = TypeVar("Asked")
+Result = TypeVar("Result")
 
 # Batches that are read while the device computes.
 _AHEAD = 2
@@ -60,9 +63,21 @@ class LoadedSplit:
             yield Batch(self.images[own], self.labels[own])
 
 
+def ahead(read: Callable[[Asked], Result], asked: Iterable[Asked]) -> Generator[Result, None, None]:
+    """As `map`, but a thread reads a few results more while the caller is busy with one."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(1) as reader:
+        for each in asked:
+            waiting.append(reader.submit(read, each))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 @dataclass(frozen=True)
 class StoredSplit:
-    """A split on disk. The next batches are read while the device computes on the one before."""
+    """A split on disk. While a GPU computes on a batch, the next ones are read."""
 
     table: StoredTable
     device: torch.device = _CPU
@@ -83,14 +98,9 @@ class StoredSplit:
         return Batch(images, labels)
 
     def batches(self, rows: Sequence[Tensor]) -> Iterator[Batch]:
-        ahead: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(1) as reader:
-            for chosen in rows:
-                ahead.append(reader.submit(self._read, chosen))
-                if len(ahead) > _AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        # On the CPUs that compute, a thread that reads takes more time than it saves.
+        each = map if self.device.type == "cpu" else ahead
+        yield from each(self._read, rows)
 
 
 def loaded(table: StoredTable, device: torch.device) -> LoadedSplit:

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import Linf
 from atcore.base.errors import UserError
 from atcore.images.stored import StoredTable, write
-from atcore.training.data import LoadedSplit, Split, StoredSplit, loaded, splits
+from atcore.training.data import LoadedSplit, Split, StoredSplit, ahead, loaded, splits
 from atcore.training.loop import Progress, train
 
 TABLE = shapes_table(140)
@@ -62,11 +61,8 @@ def test_images_are_on_a_gpu_where_they_fit_into_the_share_of_its_memory(
             assert torch.equal(batch.images.cpu(), LOADED[0].images[asked])
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_batches_come_in_the_order_in_which_they_are_asked_for(
-    stored: list[StoredTable], count: int
-) -> None:
-    rows = torch.randperm(100, generator=torch.Generator().manual_seed(0)).split(100 // count + 1)
+def test_batches_are_those_of_the_rows_asked_for(stored: list[StoredTable]) -> None:
+    rows = torch.randperm(100, generator=torch.Generator().manual_seed(0)).split(15)
     for asked, batch in zip(rows, StoredSplit(stored[0]).batches(rows), strict=True):
         assert torch.equal(batch.images, LOADED[0].images[asked])
         assert torch.equal(batch.labels, LOADED[0].labels[asked])
@@ -85,11 +81,31 @@ def test_what_cannot_be_read_ends_the_training(stored: list[StoredTable]) -> Non
         trained(splits(stored, CPU, 0))
 
 
-def test_who_stops_in_the_middle_of_an_epoch_leaves_no_thread_behind(
-    stored: list[StoredTable],
-) -> None:
+@pytest.mark.parametrize("count", range(6))
+def test_what_is_read_ahead_comes_in_the_order_in_which_it_is_asked_for(count: int) -> None:
+    assert list(ahead(str, range(count))) == [*map(str, range(count))]
+
+
+def test_a_few_are_read_while_the_first_is_used() -> None:
+    read = [threading.Event() for _ in range(10)]
+    batches = ahead(threading.Event.set, read)
+    next(batches)
+    assert read[2].wait(60)
+    batches.close()
+    assert not read[3].is_set()
+
+
+def test_what_cannot_be_read_ahead_is_told_in_its_turn() -> None:
+    batches = ahead(float, ["1", "one", "2"])
+    assert next(batches) == 1
+    with pytest.raises(ValueError, match="'one'"):
+        next(batches)
+
+
+def test_who_stops_in_the_middle_leaves_no_thread_behind() -> None:
     before = threading.enumerate()
-    spec = replace(SPEC, stop_at_accuracy=0.0)
-    *_, last = train(spec, model_spec(LOADED[0]), *map(StoredSplit, stored))
-    assert last.finished == "accuracy"
+    batches = ahead(str, range(10))
+    next(batches)
+    assert threading.enumerate() != before
+    batches.close()
     assert threading.enumerate() == before

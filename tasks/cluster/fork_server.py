@@ -28,6 +28,8 @@ _MODULES = (
     "safetensors.torch",
     "captum.attr",
     "torchvision",
+    "pydantic",
+    "rich.progress",
 )
 _BYTES = 1 << 16
 

@@ -31,6 +31,7 @@ _SECTIONS = {
     "The same of ResNet-18": (
         *("benchmarks.attacks", "--architecture", "resnet18", "--batch", "32", "--runs", "8"),
     ),
+    "What a step of the small network is made of": ("benchmarks.step",),
 }
 
 

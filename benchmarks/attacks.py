@@ -36,14 +36,14 @@ from atcore.training.run import Training
 from atcore.training.spec import TrainingSpec
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255
-# Of the matrices whose product tells what the processor can do.
+# Of the matrices that are multiplied.
 _SIDE = 1024
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CPU = torch.device("cpu")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-def _spec(batch: int, steps: int, threads: int, precision: str) -> TrainingSpec:
+def training_spec(batch: int, steps: int, threads: int, precision: str) -> TrainingSpec:
     return TrainingSpec(
         epochs=1000,
         batch_size=batch,
@@ -118,13 +118,19 @@ def _flop(model_spec: ModelSpec, x: Tensor, y: Tensor, steps: int) -> int:
     return update + steps * counted(x.clone().requires_grad_() + 0)
 
 
-def _product(precision: str) -> Callable[[], None]:
-    a, b = torch.randn(2, _SIDE, _SIDE).to(_TYPES[precision])
+def product(precision: str) -> Callable[[], None]:
+    """The product of two square matrices, which tells what the processor can do."""
+    a, b = torch.randn(2, _SIDE, _SIDE).to(TYPES[precision])
 
     def multiply() -> None:
         torch.mm(a, b)
 
     return multiply
+
+
+def rate(seconds: float) -> float:
+    """GFLOP/s of a `product` that takes so long."""
+    return 2e-9 * _SIDE**3 / seconds
 
 
 def main() -> None:
@@ -140,7 +146,7 @@ def main() -> None:
     images = torch.randint(0, 256, (options.batch, 32, 32, 3), dtype=torch.uint8)
     data = Batch(images, torch.randint(0, 8, (options.batch,)))
     x = images.permute(0, 3, 1, 2).float() / 255
-    spec = _spec(options.batch, options.steps, options.threads, options.precision)
+    spec = training_spec(options.batch, options.steps, options.threads, options.precision)
     flows = PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=options.steps)
     one_step = PGD(threat=Linf(EPS), step_size=EPS, steps=1, random_start=False)
     contestants = {
@@ -151,7 +157,7 @@ def main() -> None:
         "foolbox": _theirs(model, x, data.labels, _foolbox(options.steps)),
     }
     precision = resolved(spec.precision, _CPU)
-    products = {each: _product(each) for each in sorted({"fp32", precision}, reverse=True)}
+    products = {each: product(each) for each in sorted({"fp32", precision}, reverse=True)}
     flop = _flop(model, x, data.labels, options.steps)
     timed = contestants | products
     times: dict[str, list[float]] = {name: [] for name in timed}
@@ -177,10 +183,10 @@ def main() -> None:
         )
     for name in products:
         rounds = zip(times["ours"], times[name], strict=True)
-        shares = [(flop / ours) / (2 * _SIDE**3 / own) for ours, own in rounds]
+        shares = [1e-9 * flop / ours / rate(own) for ours, own in rounds]
         print(
             f"\nA matrix product in {name} runs at "
-            f"{2e-9 * _SIDE**3 / statistics.median(times[name]):.0f} GFLOP/s, of which our step "
+            f"{rate(statistics.median(times[name])):.0f} GFLOP/s, of which our step "
             f"reaches {statistics.median(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]."
         )
 

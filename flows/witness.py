@@ -115,17 +115,20 @@ def attach(api: Api, flow_run: str) -> subprocess.Popen[bytes]:
 
 def _wait(process: int, *, by_worker: bool) -> None:
     """Until the run's process has ended; end it if nobody reads any more what it writes."""
+    try:
+        run = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
     poll = select.poll()
-    # Nothing else is written to it: readable means closed, by the end of the process.
-    poll.register(sys.stdin, select.POLLIN)
+    poll.register(run, select.POLLIN)
     if by_worker:
         poll.register(sys.stdout, select.POLLERR)
-    if sys.stdin.fileno() in dict(poll.poll()):
+    if run in dict(poll.poll()):
         return
     poll.unregister(sys.stdout)
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.kill(process, number)
+            signal.pidfd_send_signal(run, number)
         if poll.poll(_GRACE_SECONDS * 1000):
             return
 

@@ -82,11 +82,12 @@ def none_left(flows: Flows) -> None:
 
 
 def all_killed(flows: Flows) -> bool:
-    """Kill all processes; whether there were none."""
+    """Kill all processes, before any can act on the end of another; whether there were none."""
     found = flows.workspace.processes()
-    for process in found:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
     return not found
 
 

@@ -14,9 +14,10 @@ import argparse
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from typing import TypeVar
 
 import foolbox
 import torch
@@ -40,6 +41,7 @@ EPS, STEP_SIZE = 8 / 255, 2 / 255
 _SIDE = 1024
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _CPU = torch.device("cpu")
+Name = TypeVar("Name")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -133,6 +135,18 @@ def rate(seconds: float) -> float:
     return 2e-9 * _SIDE**3 / seconds
 
 
+def in_turn(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Name, list[float]]:
+    """Seconds of each call in each round, after two rounds to warm up."""
+    times: dict[Name, list[float]] = {name: [] for name in calls}
+    for warm in [False] * 2 + [True] * rounds:
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if warm:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--architecture", default="small")
@@ -159,14 +173,7 @@ def main() -> None:
     precision = resolved(spec.precision, _CPU)
     products = {each: product(each) for each in sorted({"fp32", precision}, reverse=True)}
     flop = _flop(model, x, data.labels, options.steps)
-    timed = contestants | products
-    times: dict[str, list[float]] = {name: [] for name in timed}
-    for warm in [False] * 2 + [True] * options.runs:
-        for name, step in timed.items():
-            started = time.perf_counter()
-            step()
-            if warm:
-                times[name].append(time.perf_counter() - started)
+    times = in_turn(contestants | products, options.runs)
     named = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchattacks", "foolbox"))
     print(
         f"{options.architecture}, batch {options.batch}, PGD-{options.steps}, "

@@ -12,7 +12,6 @@ Prints medians over the rounds, and how fast a matrix product runs in them. Writ
 import argparse
 import platform
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from atcore.images.pixels import to_pixels
 from atcore.networks.architecture import ModelSpec
 from atcore.training.run import Training
-from benchmarks.attacks import TYPES, product, rate, training_spec
+from benchmarks.attacks import TYPES, in_turn, product, rate, training_spec
 
 _CPU = torch.device("cpu")
 Call = Callable[[], object]
@@ -95,18 +94,6 @@ def _convolutions(model: nn.Module, x: Tensor, dtype: torch.dtype) -> list[_Conv
     return found
 
 
-def _timed(calls: dict[tuple[str, str], Call], rounds: int) -> dict[tuple[str, str], float]:
-    """Median seconds of each, in turn, after two rounds to warm up."""
-    times: dict[tuple[str, str], list[float]] = {name: [] for name in calls}
-    for warm in [False] * 2 + [True] * rounds:
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if warm:
-                times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
-
-
 def _lines(
     convolutions: dict[str, _Convolution], took: dict[tuple[str, str], float], steps: int
 ) -> Iterator[str]:
@@ -159,7 +146,8 @@ def main() -> None:
     }
     for name, convolution in convolutions.items():
         calls |= {(name, part): call for part, call in convolution.calls().items()}
-    took = _timed(calls, options.rounds)
+    times = in_turn(calls, options.rounds)
+    took = {name: statistics.median(seconds) for name, seconds in times.items()}
     print(
         f"{options.architecture}, batch {options.batch}, PGD-{options.steps}, "
         f"{options.threads} threads on {platform.machine()}, {training.precision}, torch "

@@ -1,18 +1,20 @@
 """Splits: the same batches, and so the same network, from memory and from disk."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from atcore_samples import model_spec, shapes_table, split_of, training_spec
+from torch import Tensor
 
 from atcore.attacks.pgd import PGD
 from atcore.attacks.threats import Linf
 from atcore.base.errors import UserError
 from atcore.images.stored import StoredTable, write
-from atcore.training.data import LoadedSplit, Split, StoredSplit, ahead, loaded, splits
+from atcore.training.data import Batch, LoadedSplit, Split, StoredSplit, ahead, loaded, splits
 from atcore.training.loop import Progress, train
 
 TABLE = shapes_table(140)
@@ -21,6 +23,13 @@ LOADED = [split_of(table) for table in TABLES]
 ATTACK = PGD(threat=Linf(4 / 255), step_size=2 / 255, steps=1)
 SPEC = training_spec(attack=ATTACK, validation_attack=ATTACK, augment="crop_flip")
 CPU = torch.device("cpu")
+
+
+class ReadAhead(StoredSplit):
+    """As a split on disk is read for a GPU."""
+
+    def batches(self, rows: Sequence[Tensor]) -> Iterator[Batch]:
+        return ahead(self._read, rows)
 
 
 @pytest.fixture
@@ -61,8 +70,11 @@ def test_images_are_on_a_gpu_where_they_fit_into_the_share_of_its_memory(
             assert torch.equal(batch.images.cpu(), LOADED[0].images[asked])
 
 
-def test_batches_are_those_of_the_rows_asked_for(stored: list[StoredTable]) -> None:
-    rows = torch.randperm(100, generator=torch.Generator().manual_seed(0)).split(15)
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_batches_come_in_the_order_in_which_they_are_asked_for(
+    stored: list[StoredTable], count: int
+) -> None:
+    rows = torch.randperm(100, generator=torch.Generator().manual_seed(0)).split(100 // count + 1)
     for asked, batch in zip(rows, StoredSplit(stored[0]).batches(rows), strict=True):
         assert torch.equal(batch.images, LOADED[0].images[asked])
         assert torch.equal(batch.labels, LOADED[0].labels[asked])
@@ -108,4 +120,14 @@ def test_who_stops_in_the_middle_leaves_no_thread_behind() -> None:
     next(batches)
     assert threading.enumerate() != before
     batches.close()
+    assert threading.enumerate() == before
+
+
+def test_a_training_that_stops_in_the_middle_of_an_epoch_leaves_no_thread_behind(
+    stored: list[StoredTable],
+) -> None:
+    before = threading.enumerate()
+    spec = replace(SPEC, stop_at_accuracy=0.0)
+    *_, last = train(spec, model_spec(LOADED[0]), *map(ReadAhead, stored))
+    assert last.finished == "accuracy"
     assert threading.enumerate() == before

@@ -3,9 +3,10 @@
 `python tether.py COMMAND ...` runs the command in a process group of its own. Once its standard
 input closes, as it does when the starting process ends or is killed, or on SIGTERM or SIGINT, it
 stops the command: SIGTERM to the command itself, which may have children to stop in order, then
-SIGKILL to all that is left of the group.
+SIGKILL to all that is left of the group, for whose end it waits.
 """
 
+import ctypes
 import os
 import select
 import shutil
@@ -19,6 +20,7 @@ from typing import IO
 
 # What a command has from SIGTERM to SIGKILL, in seconds.
 GRACE = 5.0
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @contextmanager
@@ -56,12 +58,17 @@ def tethered(
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
+    # From here on this process adopts the children of those of the group that end before them.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     if child.poll() is None:
         child.terminate()
         with suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-child.pid, 0)
 
 
 def _told_to_stop(*_: object) -> None:

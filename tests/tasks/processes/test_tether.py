@@ -1,0 +1,43 @@
+"""Commands that do not outlive whoever started them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.processes.tether import tethered
+
+# Each has so much memory that the system needs a while to end it.
+_FAMILY = """
+import os, signal, sys, time
+{before}
+memory = bytearray(1 << 28)
+for place in range(0, len(memory), 4096):
+    memory[place] = 1
+if os.fork():
+    os.fork()
+with open(sys.argv[1], "a") as file:
+    file.write(f"{{os.getpid()}}\\n")
+signal.pause()
+"""
+_STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+
+
+def _members(file: Path, program: subprocess.Popen[bytes]) -> list[int]:
+    """The numbers of the command and its two children, once they have told them."""
+    while not file.exists() or len(numbers := file.read_text().splitlines()) < 3:
+        assert program.poll() is None
+    return [int(number) for number in numbers]
+
+
+@pytest.mark.parametrize("before", ["", _STUBBORN], ids=["on SIGTERM", "on SIGKILL"])
+def test_a_command_and_its_children_have_ended_when_the_block_has(
+    before: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "members"
+    command = [sys.executable, "-c", _FAMILY.format(before=before), str(file)]
+    with tethered(command) as program:
+        members = _members(file, program)
+    assert [number for number in members if psutil.pid_exists(number)] == []

@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from atcore.base.errors import UserError
 
+# What to do about a damaged file that is no input.
+WRITE_AGAIN = "remove the file and run the stage again that wrote it"
+
 
 @contextmanager
-def readable(path: Path, kind: str) -> Iterator[None]:
+def readable(path: Path, kind: str, advice: str | None = None) -> Iterator[None]:
     """Of the block, which reads the file, pyarrow's errors become one line.
+
+    Args:
+        advice: what to do about a damaged file.
 
     Raises:
         UserError: the file is missing, damaged or not of that kind.
@@ -28,7 +34,8 @@ def readable(path: Path, kind: str) -> Iterator[None]:
         raise UserError(f"{path}: no such file") from error
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not a readable {kind} file: {reason}") from error
+        line = f"{path}: not a readable {kind} file: {reason}"
+        raise UserError("; ".join(filter(None, [line, advice]))) from error
 
 
 def array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atcore.base.arrow import readable
+from atcore.base.arrow import WRITE_AGAIN, readable
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 
@@ -20,7 +20,7 @@ def read(path: Path) -> pa.Table:
         UserError: the file is missing, damaged or no Parquet.
     """
     # `pq.read_table` imports pandas, if it is there: two thirds of a second.
-    with readable(path, "Parquet"), pq.ParquetFile(path) as file:
+    with readable(path, "Parquet", WRITE_AGAIN), pq.ParquetFile(path) as file:
         return file.read()
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atcore.base.arrow import array, readable
+from atcore.base.arrow import WRITE_AGAIN, array, readable
 from atcore.base.errors import UserError
 from atcore.base.files import replacing
 from atcore.images.table import ImageTable, concatenate
@@ -250,7 +250,7 @@ def _batches(reader: pa.ipc.RecordBatchFileReader, file: pa.Buffer, path: Path) 
         yield _Batch(columns, offset, metadata[_CHECKSUM])
         start += len(batch)
     if not reader.num_record_batches or (metadata or {}).get(_ROWS) != str(start).encode():
-        raise UserError(f"{path}: some of its rows are missing")
+        raise UserError(f"{path}: some of its rows are missing; {WRITE_AGAIN}")
 
 
 def _require_labels(labels: NDArray[np.int32], name: str, classes: int, path: Path) -> None:
@@ -276,7 +276,7 @@ class StoredTable:
         Raises:
             UserError: the file is no image table; names the file and, where there is one, the row.
         """
-        with readable(path, "Arrow"):
+        with readable(path, "Arrow", WRITE_AGAIN):
             file = _File(path)
             view = file.map()
             content = pa.py_buffer(view)
@@ -345,7 +345,7 @@ class StoredTable:
         if _checksum(part, start) != self._checksums[number]:
             raise UserError(
                 f"{self.path}: rows {start} to {end - 1} are damaged, as their checksum says; "
-                "remove the file and run the stage again that wrote it"
+                f"{WRITE_AGAIN}"
             )
         self._sound.add(number)
         return part

@@ -40,6 +40,12 @@ class Classifier(nn.Module):
         return to_pixels(torch.from_numpy(pixels)[None])
 
     def forward(self, x: Tensor) -> Tensor:
+        """
+        Raises:
+            TypeError: pixels are whole numbers, such as uint8, which are not in [0, 1].
+        """
+        if not x.is_floating_point():
+            raise TypeError(f"pixels are {x.dtype}; give float32 in [0, 1], as image() does")
         logits: Tensor = self.network(x)
         return logits
 

@@ -23,17 +23,18 @@ class Loss(ABC):
     """The loss of one method.
 
     Attributes:
-        label_smoothing: share, 0 to 1, of the labels' weight that is spread evenly over all classes
-            in the cross-entropy with them (Szegedy et al. 2016, arXiv 1512.00567, section 7); the
-            attack keeps the labels as they are.
+        label_smoothing: share, from 0 to less than 1, of the labels' weight that is spread evenly
+            over all classes in the cross-entropy with them (Szegedy et al. 2016, arXiv 1512.00567,
+            section 7); the attack keeps the labels as they are.
     """
 
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
+        if not 0 <= self.label_smoothing < 1:
             raise UserError(
-                f"label_smoothing: {self.label_smoothing} is not allowed; give a share, 0 to 1"
+                f"label_smoothing: {self.label_smoothing} is not allowed; "
+                "give a share from 0 to less than 1"
             )
 
     @abstractmethod

@@ -52,6 +52,8 @@ Number = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+# Of a share of which something else has to be left.
+BelowOne = Annotated[Number, Field(ge=0, lt=1)]
 # Strict: neither `true` nor 1.0 is 1, and some are names of stages and files too.
 Integer = Annotated[int, Field(strict=True)]
 Count = Annotated[Integer, Field(ge=1)]

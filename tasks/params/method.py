@@ -5,7 +5,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.params.attack import FgsmAttack, FreeAttack, PgdAttack
-from tasks.params.fields import Count, MisfitError, NonNegative, Number, Positive, Section, Share
+from tasks.params.fields import (
+    BelowOne,
+    Count,
+    MisfitError,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+)
 
 
 class CrossEntropyLoss(Section):
@@ -19,16 +27,16 @@ class TradesLoss(Section):
 
 class Method(Section):
     learning_rate: Positive
-    momentum: Annotated[Number, Field(ge=0, lt=1)]
+    momentum: BelowOne
     weight_decay: NonNegative
     attack: Annotated[FgsmAttack | PgdAttack | FreeAttack, Field(discriminator="kind")] | None = (
         None
     )
     loss: Annotated[CrossEntropyLoss | TradesLoss, Field(discriminator="kind")] | None = None
-    label_smoothing: Share | None = None
+    label_smoothing: BelowOne | None = None
     eps_warmup: Share | None = None
     schedule: Literal["cosine", "piecewise", "constant"] | None = None
-    ema: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    ema: BelowOne | None = None
     keep: Literal["last", "best_robust"] | None = None
     stop_at: str | None = None
     workers: Count | None = None

@@ -113,7 +113,9 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     predictions.write(PARTS, CLASSES, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    assert_refused(predictions.read, path, "not a readable Parquet file")
+    assert_refused(
+        predictions.read, path, "not a readable Parquet file", "run the stage again that wrote it"
+    )
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

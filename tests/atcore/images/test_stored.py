@@ -426,7 +426,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     write(image_table(8), path)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    assert_refused(StoredTable, path, "not a readable Arrow file")
+    assert_refused(StoredTable, path, "not a readable Arrow file", "run the stage again that wrote")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ def test_it_answers_as_the_network_that_was_trained(folder: Path) -> None:
         torch.testing.assert_close(network(x), trained(x), rtol=0, atol=1e-6)
 
 
+def test_pixels_that_are_whole_numbers_are_refused(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"torch\.uint8; give float32 in \[0, 1\]"):
+        atcore.load(folder)(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [

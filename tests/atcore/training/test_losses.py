@@ -117,7 +117,7 @@ def test_a_wrong_beta_is_refused_in_one_line(beta: float) -> None:
         Trades(beta=beta)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.1, float("nan")])
 def test_a_wrong_label_smoothing_is_refused_in_one_line(share: float) -> None:
     with pytest.raises(UserError, match=r"^label_smoothing: .* is not allowed; give a share"):
         CrossEntropy(label_smoothing=share)

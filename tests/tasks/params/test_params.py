@@ -299,7 +299,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (RATE, 0, "0", "greater than 0"),
     ("method.standard.momentum", 1, "1", "less than 1"),
     ("method.standard.schedule", "linear", "'linear'", "'cosine', 'piecewise' or 'constant'"),
-    ("method.standard.label_smoothing", 1.5, "1.5", "less than or equal to 1"),
+    ("method.standard.label_smoothing", 1, "1", "less than 1"),
     ("method.standard.label_smoothing", -0.1, "-0.1", "greater than or equal to 0"),
     ("method.standard.ema", 1, "1", "less than 1"),
     ("method.standard.ema", -0.1, "-0.1", "greater than or equal to 0"),

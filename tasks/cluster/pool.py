@@ -4,6 +4,7 @@
 and a command that is run by hand starts its own.
 """
 
+import atexit
 import logging
 import os
 import sys
@@ -25,7 +26,7 @@ from tasks.cluster import kept, watch
 from tasks.cluster.local import WORKER_ENVIRONMENT, LocalCluster
 from tasks.console.command import LostMachineError
 from tasks.console.progress import track
-from tasks.processes import disk
+from tasks.processes import disk, dvc
 from tasks.processes.addresses import answers, probe
 
 Item = TypeVar("Item")
@@ -97,6 +98,8 @@ def _silence() -> Iterator[None]:
 def connect() -> Iterator[None]:
     """Connect to the cluster of `RAY_ADDRESS`, or to a local one, for the time of the block.
 
+    The command of a stage stays connected until it ends, unless the block raises.
+
     Workers receive the project's code from here, so that a node needs neither the workspace nor
     an installation of the project.
 
@@ -118,6 +121,9 @@ def connect() -> Iterator[None]:
             stack.enter_context(environment(own))
         stack.enter_context(_connected(os.environ["RAY_ADDRESS"]))
         yield
+        if dvc.is_stage():
+            # Its end will do: to take leave of Ray lasts a quarter of a second.
+            atexit.register(stack.pop_all().close)
 
 
 @contextmanager

@@ -24,6 +24,11 @@ def started(process: int) -> str:
     return _status(process)[19]
 
 
+def is_stage() -> bool:
+    """Whether this process, or one that started it, is the command of a stage."""
+    return _STAGE in os.environ
+
+
 def running() -> int | None:
     """The process of DVC that runs this stage; None where there is none, or none any more.
 
@@ -41,4 +46,4 @@ def running() -> int | None:
 
 def has_ended() -> bool:
     """Whether DVC has started this process, and does not run it any more."""
-    return _STAGE in os.environ and running() is None
+    return is_stage() and running() is None

@@ -10,6 +10,7 @@ from textwrap import indent
 
 import psutil
 import pytest
+import ray
 import yaml
 from pipeline_workspace import (
     NO_CLUSTER,
@@ -19,6 +20,9 @@ from pipeline_workspace import (
     succeeded,
     wait_until,
 )
+from ray._private import state
+
+from tasks.cluster import pool
 
 # Where the cluster is, which process the worker comes from, what that one has imported, how long
 # threads spin, and the project's code.
@@ -147,6 +151,51 @@ def test_a_stage_that_is_killed_leaves_no_work_on_the_cluster_that_it_shares(
         wait_until(lambda: running.ended or ray_workers("busy_for_ever"), "the task")
         running.kill()
     wait_until(lambda: not ray_workers("busy_for_ever"), "the end of the task")
+
+
+# A stage that ends while it is connected.
+STAGE = """
+import os, ray
+from atcore.base.errors import UserError
+from tasks.cluster import pool
+from tasks.workspace import stage
+
+def main():
+    with pool.connect():
+        job = ray.get_runtime_context().get_job_id()
+        print(ray.get(ray.remote(lambda: "at work").remote()), job)
+    assert ray.is_initialized()
+    {then}
+
+stage.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "errors"),
+    [("pass", 0, ""), ("raise UserError('not allowed')", 2, "error: not allowed\n")],
+    ids=["in order", "with a mistake"],
+)
+def test_a_stage_takes_no_leave_of_the_cluster_which_knows_that_it_has_ended(
+    bare: Workspace,
+    ray_cluster: None,  # noqa: ARG001
+    then: str,
+    status: int,
+    errors: str,
+) -> None:
+    with_stages(bare, STAGE.format(then=then), only=" ".join(BY_HAND))
+    ended = bare.run(*BY_HAND, env={"DVC_STAGE": "only"})
+    assert (ended.status, ended.errors) == (status, errors)
+    job = ended.output.removeprefix("at work ").strip()
+    with pool.connect():
+        wait_until(
+            lambda: next(each for each in state.jobs() if each["JobID"] == job)["IsDead"],
+            "Ray to see the end of the stage",
+        )
+        wait_until(
+            lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"],
+            "its CPUs to be free",
+        )
 
 
 def listening(workspace: Workspace) -> set[str]:

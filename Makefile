@@ -25,8 +25,7 @@ $(INSTALLED): requirements.lock
 	@touch $@
 
 repro: .git install ## run the pipeline on what params.yaml selects, print the table
-	@$(BIN)/python -m tasks.cost.here
-	@$(IN_VENV) python -m tasks.processes.holder dvc repro
+	@$(IN_VENV) python -m tasks.processes.holder python -m tasks.cost.here -- dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
 flow: .git install ## the same as a Prefect flow, once, on this machine
@@ -43,7 +42,7 @@ paper-dry: install ## say what that costs, compute nothing
 
 # Each process runs tests one after the other, and starts many more that do not keep a core busy.
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=10000 $(IN_VENV) python -m pytest \
-	--dist=loadscope --no-loadscope-reorder
+	--dist=loadscope --no-loadscope-reorder --max-worker-restart=0
 
 test: lint types ## lint, types, and every test of what is computed
 	$(PYTEST) --numprocesses=logical -m "not long"

@@ -169,7 +169,12 @@ def _log_parameters(pipeline: Pipeline) -> None:
 
 
 def _plan(pipeline: Pipeline, request: Request, parameters: Path) -> list[Planned]:
-    _tool("tasks.params", {PARAMETERS: str(parameters)})
+    try:
+        _tool("tasks.params", {PARAMETERS: str(parameters)})
+    except UserError as error:
+        if not request.overrides:
+            raise
+        raise UserError(f"{error} (with overrides {', '.join(request.overrides)})") from error
     return pipeline.plan(request.targets, force=request.force)
 
 

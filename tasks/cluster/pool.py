@@ -127,6 +127,25 @@ def connect() -> Iterator[None]:
 
 
 @contextmanager
+def _losses(address: str) -> Iterator[None]:
+    """Say which of Ray's errors in the block mean a full disk, and which the loss of a machine."""
+    try:
+        yield
+    except RayTaskError:
+        raise
+    except OutOfDiskError as error:
+        raise disk.full(disk.rays_folder()) from error
+    except RayError as error:
+        if disk.is_full(error):
+            raise
+        if not answers(address):
+            watch.end()
+        reason = " ".join(str(error).split())
+        name = type(error).__name__
+        raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
+
+
+@contextmanager
 def _connected(address: str) -> Iterator[None]:
     _require_reachable(address)
     runtime = {
@@ -143,25 +162,13 @@ def _connected(address: str) -> Iterator[None]:
         ) from error
     with watch.watched({_own_node(): _NODE_SECONDS, address: _HEAD_SECONDS}):
         try:
-            yield
-        except RayTaskError:
-            raise
-        except OutOfDiskError as error:
-            raise disk.full(disk.rays_folder()) from error
-        except RayError as error:
-            if disk.is_full(error):
-                raise
-            if not answers(address):
-                watch.end()
-            reason = " ".join(str(error).split())
-            name = type(error).__name__
-            raise LostMachineError(f"the Ray cluster lost a machine ({name}): {reason}") from error
-        except KeyboardInterrupt:
+            with _losses(address):
+                yield
+        except BaseException:
             with _silence():
                 ray.shutdown()
             raise
-        finally:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def node() -> str:
@@ -254,28 +261,22 @@ def spread(
         weigh: weight of an item.
 
     Raises:
-        UserError: a call raised it; the calls still running are cancelled.
+        UserError: a call raised it. Those still running end with the connection: Ray's client may
+            crash where a call returns while it is cancelled.
     """
     remote = ray.remote(num_cpus=1, num_gpus=gpus() if gpu else 0)(function)
     references = [ray.put(argument) for argument in shared]
     room = _QUEUED_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     remaining = iter(items)
     pending: deque[tuple[Any, int]] = deque()
-    try:
-        with users_mistakes(), track(label, total) as advance:
-            while True:
-                for item in islice(remaining, room - len(pending)):
-                    pending.append((remote.remote(item, *references), weigh(item)))
-                if not pending:
-                    return
-                reference, weight = pending[0]
-                result = ray.get(reference)
-                pending.popleft()
-                advance(weight, "")
-                yield result
-    except Exception:
-        # Not on Ctrl-C, which ends this process, and with it what it has asked for: Ray may crash
-        # where a call returns while it is cancelled.
-        for reference, _ in pending:
-            ray.cancel(reference, force=True)
-        raise
+    with users_mistakes(), track(label, total) as advance:
+        while True:
+            for item in islice(remaining, room - len(pending)):
+                pending.append((remote.remote(item, *references), weigh(item)))
+            if not pending:
+                return
+            reference, weight = pending[0]
+            result = ray.get(reference)
+            pending.popleft()
+            advance(weight, "")
+            yield result

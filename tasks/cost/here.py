@@ -8,6 +8,7 @@ import os
 from atcore.base.errors import UserError
 from atcore.sources import entries
 from tasks import params
+from tasks.cluster import kept
 from tasks.console import command
 from tasks.cost.counts import counts
 from tasks.workspace import paths
@@ -43,11 +44,15 @@ def _estimate(settings: params.Params) -> str:
     except UserError:
         # Before `prepare` has looked, nobody knows how many images a folder has.
         return "how long it takes shows once images are prepared"
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        # Which takes as long as what comes next.
+        kept.begin()
     # Five seconds that a run saves of which nothing is measured.
     from tasks.cluster import pool  # noqa: PLC0415
     from tasks.cost import model, timing  # noqa: PLC0415
 
-    if address := os.environ.get("RAY_ADDRESS"):
+    if address:
         with pool.connect():
             stages = model.on_cluster(settings)
         place = f"the cluster at {address}"

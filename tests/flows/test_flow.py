@@ -147,6 +147,7 @@ def test_a_wrong_override_is_refused_before_anything_runs(diamond: Flows) -> Non
         assert (run.type, run.stages) == ("FAILED", {})
         assert named in run.message
         assert len(run.message.splitlines()) == 1
+    assert runs[-1].message.endswith("(with overrides run.seed=1, salience.images=-3)")
     assert (diamond.workspace.root / "params.yaml").read_bytes() == before
 
 

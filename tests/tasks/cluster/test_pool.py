@@ -1,9 +1,12 @@
 """Work spread over a cluster: results in the order of the items, of which few are in memory."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
+from pipeline_workspace import ray_workers, wait_until
 
 from atcore.base.errors import UserError
 from tasks.cluster import pool
@@ -52,3 +55,21 @@ def test_a_users_mistake_on_a_worker_is_one_here() -> None:
         assert next(results) == 0
         with pytest.raises(UserError, match="one is not allowed"):
             next(results)
+
+
+def test_calls_that_still_run_when_one_is_refused_end_with_the_connection(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "begun"
+
+    def endless(item: int) -> None:
+        if item == 1:
+            begun.touch()
+        while item == 1 or not begun.exists():
+            time.sleep(0.01)
+        raise UserError("zero is not allowed")
+
+    with pytest.raises(UserError, match="zero is not allowed"), pool.connect():
+        list(pool.spread(endless, range(9), total=9, label="endless"))
+    wait_until(lambda: not ray_workers("endless"), "the end of the calls")
+    assert capfd.readouterr().err == ""

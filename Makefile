@@ -25,7 +25,8 @@ $(INSTALLED): requirements.lock
 	@touch $@
 
 repro: .git install ## run the pipeline on what params.yaml selects, print the table
-	@$(IN_VENV) python -m tasks.processes.holder python -m tasks.cost.here -- dvc repro
+	@$(BIN)/python -m tasks.cost.here
+	@$(IN_VENV) python -m tasks.processes.holder dvc repro
 	@$(BIN)/python -m tasks.tools.show
 
 flow: .git install ## the same as a Prefect flow, once, on this machine

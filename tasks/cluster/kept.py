@@ -1,9 +1,8 @@
-"""One Ray cluster for all stages that a process runs, which each would start their own.
+"""One Ray cluster for all stages that a DVC process runs, which each would start their own.
 
-That process is the holder of the workspace, or else DVC. Who first needs the cluster starts this
-program, `python -m tasks.cluster.kept PROCESS SOCKET`, which has it and ends with that process,
-however that one ends. Stages ask it for their environment at a socket that is named after the
-process; nothing of all this is in a file.
+The first stage of it starts this program, `python -m tasks.cluster.kept PROCESS SOCKET`, which has
+the cluster and ends with DVC, however that one ends. Stages ask it for their environment at a
+socket that is named after the DVC process; nothing of all this is in a file.
 """
 
 import json
@@ -21,7 +20,6 @@ from typing import Any
 from tasks.cluster.local import LocalCluster
 from tasks.processes import disk, dvc
 from tasks.processes.addresses import is_ours
-from tasks.processes.holder import holding
 from tasks.processes.patience import on_stderr
 from tasks.processes.service import NotStartedError
 
@@ -33,8 +31,8 @@ def _connected(process: int) -> socket.socket:
         # Taken, if there is one.
         listener.bind(address)
         listener.listen()
-        ends = os.pidfd_open(process)
-        descriptors = (ends, listener.fileno())
+        dvc_ends = os.pidfd_open(process)
+        descriptors = (dvc_ends, listener.fileno())
         subprocess.Popen(
             [sys.executable, "-m", "tasks.cluster.kept", *map(str, descriptors)],
             pass_fds=descriptors,
@@ -43,31 +41,20 @@ def _connected(process: int) -> socket.socket:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        os.close(ends)
+        os.close(dvc_ends)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
     return connection
 
 
-def _runner() -> int | None:
-    return holding() or dvc.running()
-
-
-def begin() -> None:
-    """Start the cluster of this run, if it will need one of its own, and do not wait for it."""
-    process = _runner()
-    if process is not None:
-        _connected(process).close()
-
-
 def environment() -> dict[str, str] | None:
-    """What clients of the cluster need in their environment; None for a stage that nobody runs.
+    """What clients of the cluster need in their environment; None for a stage without DVC.
 
     Raises:
         NotStartedError: there was no cluster, and it did not start.
         OSError: Ray's folder is full.
     """
-    process = _runner()
+    process = dvc.running()
     if process is None:
         return None
     with _connected(process) as connection, connection.makefile() as answers:

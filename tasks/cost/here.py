@@ -8,7 +8,6 @@ import os
 from atcore.base.errors import UserError
 from atcore.sources import entries
 from tasks import params
-from tasks.cluster import kept
 from tasks.console import command
 from tasks.cost.counts import counts
 from tasks.workspace import paths
@@ -44,15 +43,11 @@ def _estimate(settings: params.Params) -> str:
     except UserError:
         # Before `prepare` has looked, nobody knows how many images a folder has.
         return "how long it takes shows once images are prepared"
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        # Which takes as long as what comes next.
-        kept.begin()
     # Five seconds that a run saves of which nothing is measured.
     from tasks.cluster import pool  # noqa: PLC0415
     from tasks.cost import model, timing  # noqa: PLC0415
 
-    if address:
+    if address := os.environ.get("RAY_ADDRESS"):
         with pool.connect():
             stages = model.on_cluster(settings)
         place = f"the cluster at {address}"

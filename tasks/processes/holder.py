@@ -5,8 +5,7 @@ itself (`held`), a stage that is run by hand or by plain `dvc repro` together wi
 (`shared`). A lock of the operating system is what decides; it falls with the last process of the
 holder. What lies in the file says whose it is, and stays there if the holder was killed.
 
-`python -m tasks.processes.holder COMMAND ... [-- COMMAND ...]` holds the workspace in this folder
-for commands, one after the other until one fails.
+`python -m tasks.processes.holder COMMAND ...` holds the workspace in this folder for a command.
 """
 
 import fcntl
@@ -16,11 +15,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 
 from tasks.processes import disk, torn
@@ -220,35 +218,16 @@ def shared(root: Path) -> Iterator[None]:
         yield
 
 
-def holding() -> int | None:
-    """The process that holds the workspace in this folder for this one; None where none does."""
-    key = os.environ.get(_MINE)
-    if key is None:
-        return None
-    with _opened(Path.cwd()) as lock:
-        holder = _read(lock)
-    return holder.process if holder is not None and holder.key == key else None
-
-
-def _run(commands: Iterable[list[str]], hold: Hold) -> int:
-    environment, status = os.environ | hold.environment, 0
-    for command in commands:
-        with tethered(command, env=environment, keep=[hold.lock]) as running:
-            status = running.wait()
-        if status:
-            break
-    return status
-
-
 def main() -> int:
-    words = given_command("python -m tasks.processes.holder COMMAND ... [-- COMMAND ...]")
-    commands = [list(found) for end, found in groupby(words, "--".__eq__) if not end]
+    command = given_command("python -m tasks.processes.holder COMMAND [ARGUMENT ...]")
     exit_on(signal.SIGTERM)
     try:
-        with disk.telling(), held(Path.cwd(), " ".join(commands[-1])) as hold:
+        with disk.telling(), held(Path.cwd(), " ".join(command)) as hold:
             if hold.mended:
                 print(hold.mended, file=sys.stderr)
-            return _run(commands, hold)
+            environment = os.environ | hold.environment
+            with tethered(command, env=environment, keep=[hold.lock]) as running:
+                return running.wait()
     except HeldError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

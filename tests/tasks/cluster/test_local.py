@@ -121,32 +121,6 @@ def test_a_dvc_that_is_stopped_or_killed_takes_its_cluster_with_it_and_not_that_
         wait_for_end(other)
 
 
-# Begins a cluster, and ends once somebody writes to the pipe.
-BEGIN = """
-from pathlib import Path
-from tasks.cluster import kept
-kept.begin()
-Path("pipe").read_text()
-"""
-
-
-def test_a_cluster_that_a_holder_s_command_has_begun_is_that_of_the_stages_after_it(
-    bare: Workspace,
-) -> None:
-    with_stages(bare, SHOW, first=" ".join(BY_HAND), second=" ".join(BY_HAND))
-    os.mkfifo(bare.root / "pipe")
-    commands = ("python", "-c", BEGIN, "--", "dvc", "repro")
-    holder = ("python", "-m", "tasks.processes.holder", *commands)
-    with bare.start(*holder, env=NO_CLUSTER) as running:
-        (begun,) = wait_until(lambda: running.ended or cluster_of(bare), "the cluster")
-        port = next(w for w in begun.cmdline() if w.startswith("--gcs_server_port="))
-        (bare.root / "pipe").write_text("")
-        finished = succeeded(running.wait())
-    addresses = [address for address, *_ in SHOWN.findall(finished.output)]
-    assert addresses == [f"127.0.0.1:{port.partition('=')[2]}"] * 2
-    wait_for_end(bare)
-
-
 def test_a_cluster_that_is_there_already_is_used(bare: Workspace, ray_cluster: None) -> None:  # noqa: ARG001
     finished = succeeded(with_stages(bare, SHOW, only=" ".join(BY_HAND)).repro())
     assert [address for address, *_ in SHOWN.findall(finished.output)] == [

@@ -55,15 +55,6 @@ def holding(pipe: Path) -> tuple[str, ...]:
     return (*HOLDER, "sh", "-c", f"echo held; cat {pipe}")
 
 
-def test_its_commands_run_one_after_the_other_until_one_fails(workspace: Workspace) -> None:
-    commands = ("echo", "first", "--", "sh", "-c", "exit 3", "--", "echo", "third")
-    ended = workspace.run(*HOLDER, *commands)
-    assert (ended.status, ended.output) == (3, "first\n")
-    assert succeeded(workspace.run(*HOLDER, *commands[:3], *commands[-2:])).output == (
-        "first\nthird\n"
-    )
-
-
 def test_whoever_finds_it_held_is_told_by_whom_since_when_and_touches_nothing(
     workspace: Workspace, pipe: Path
 ) -> None:

@@ -1,11 +1,11 @@
 """Commands that do not outlive whoever started them."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from pipeline_workspace import wait_until
 
 from tasks.processes.tether import tethered
 
@@ -25,11 +25,9 @@ signal.pause()
 _STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
-def _members(file: Path, program: subprocess.Popen[bytes]) -> list[int]:
-    """The numbers of the command and its two children, once they have told them."""
-    while not file.exists() or len(numbers := file.read_text().splitlines()) < 3:
-        assert program.poll() is None
-    return [int(number) for number in numbers]
+def _members(file: Path) -> list[int]:
+    """The numbers of those that have told theirs."""
+    return [int(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 @pytest.mark.parametrize("before", ["", _STUBBORN], ids=["on SIGTERM", "on SIGKILL"])
@@ -38,6 +36,6 @@ def test_a_command_and_its_children_have_ended_when_the_block_has(
 ) -> None:
     file = tmp_path / "members"
     command = [sys.executable, "-c", _FAMILY.format(before=before), str(file)]
-    with tethered(command) as program:
-        members = _members(file, program)
-    assert [number for number in members if psutil.pid_exists(number)] == []
+    with tethered(command):
+        wait_until(lambda: len(_members(file)) == 3, "the command and its two children")
+    assert [number for number in _members(file) if psutil.pid_exists(number)] == []

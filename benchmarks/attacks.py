@@ -45,25 +45,6 @@ Name = TypeVar("Name")
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-def training_spec(batch: int, steps: int, threads: int, precision: str) -> TrainingSpec:
-    return TrainingSpec(
-        epochs=1000,
-        batch_size=batch,
-        learning_rate=0.01,
-        momentum=0.9,
-        weight_decay=5e-4,
-        attack=PGD(threat=Linf(EPS), step_size=STEP_SIZE, steps=steps),
-        attack_mode="eval",
-        eps_warmup=0.0,
-        validation_attack=None,
-        augment="none",
-        precision=precision,
-        threads=threads,
-        stop_at_accuracy=None,
-        seed=0,
-    )
-
-
 def _ours(spec: TrainingSpec, model: ModelSpec, data: Batch) -> Callable[[], None]:
     training = Training(spec, model, len(data.labels), _CPU)
 
@@ -147,20 +128,47 @@ def in_turn(calls: Mapping[Name, Callable[[], object]], rounds: int) -> dict[Nam
     return times
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
+    """Which step of which training."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--architecture", default="small")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    options = parser.parse_args()
+    return parser
+
+
+def asked(options: argparse.Namespace) -> tuple[ModelSpec, TrainingSpec]:
+    """The network and the training that the arguments name."""
     model = ModelSpec(options.architecture, tuple("abcdefgh"), 32, (0.5,) * 3, (0.25,) * 3)
+    spec = TrainingSpec(
+        epochs=1000,
+        batch_size=options.batch,
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=5e-4,
+        attack=PGD(threat=Linf(EPS), step_size=STEP_SIZE, steps=options.steps),
+        attack_mode="eval",
+        eps_warmup=0.0,
+        validation_attack=None,
+        augment="none",
+        precision=options.precision,
+        threads=options.threads,
+        stop_at_accuracy=None,
+        seed=0,
+    )
+    return model, spec
+
+
+def main() -> None:
+    parser = arguments()
+    parser.add_argument("--runs", type=int, default=10)
+    options = parser.parse_args()
+    model, spec = asked(options)
     images = torch.randint(0, 256, (options.batch, 32, 32, 3), dtype=torch.uint8)
     data = Batch(images, torch.randint(0, 8, (options.batch,)))
     x = images.permute(0, 3, 1, 2).float() / 255
-    spec = training_spec(options.batch, options.steps, options.threads, options.precision)
     flows = PGD(threat=Spatial(0.5, smoothness=0.005), step_size=0.25, steps=options.steps)
     one_step = PGD(threat=Linf(EPS), step_size=EPS, steps=1, random_start=False)
     contestants = {

@@ -9,7 +9,6 @@ normalisation, additions, pooling, projections, copies, and what torch takes to 
 Prints medians over the rounds, and how fast a matrix product runs in them. Writes nothing.
 """
 
-import argparse
 import platform
 import statistics
 from collections.abc import Callable, Iterator
@@ -19,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from atcore.images.pixels import to_pixels
-from atcore.networks.architecture import ModelSpec
 from atcore.training.run import Training
-from benchmarks.attacks import TYPES, in_turn, product, rate, training_spec
+from benchmarks.attacks import TYPES, arguments, asked, in_turn, product, rate
 
 _CPU = torch.device("cpu")
 Call = Callable[[], object]
@@ -122,16 +120,10 @@ def _lines(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--architecture", default="small")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=3)
+    parser = arguments()
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     options = parser.parse_args()
-    model = ModelSpec(options.architecture, tuple("abcdefgh"), 32, (0.5,) * 3, (0.25,) * 3)
-    spec = training_spec(options.batch, options.steps, options.threads, options.precision)
+    model, spec = asked(options)
     training = Training(spec, model, options.batch, _CPU)
     training.model.train()
     x = to_pixels(torch.randint(0, 256, (options.batch, 32, 32, 3), dtype=torch.uint8))

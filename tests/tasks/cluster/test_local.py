@@ -155,7 +155,7 @@ def test_a_stage_that_is_killed_leaves_no_work_on_the_cluster_that_it_shares(
 
 # A stage that ends while it is connected.
 STAGE = """
-import os, ray
+import ray
 from atcore.base.errors import UserError
 from tasks.cluster import pool
 from tasks.workspace import stage

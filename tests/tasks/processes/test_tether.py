@@ -11,7 +11,7 @@ from tasks.processes.tether import tethered
 
 # Each has so much memory that the system needs a while to end it.
 _FAMILY = """
-import os, signal, sys, time
+import os, signal, sys
 {before}
 memory = bytearray(1 << 28)
 for place in range(0, len(memory), 4096):

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from atcore.training.losses import Network
 from atcore.training.spec import TrainingSpec
@@ -17,21 +18,10 @@ class Descent:
     """
 
     def __init__(self, model: nn.Module, spec: TrainingSpec) -> None:
-        self.model, self.loss = model, spec.loss
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=spec.learning_rate,
-            momentum=spec.momentum,
-            weight_decay=spec.weight_decay,
-            nesterov=spec.momentum > 0,
-            # One kernel, which on a GPU takes the learning rate from the device.
-            fused=True,
-        )
-        if spec.momentum:
-            # As the first step would leave them, so that a recorded one finds what it changes.
-            for parameter in model.parameters():
-                momentum = torch.zeros_like(parameter)
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        self.model, self.spec = model, spec
+        self.parameters = list(model.parameters())
+        # As the first step would leave them, so that a recorded one finds what it changes.
+        self.momenta = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.statistics: list[Tensor] = []
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -42,8 +32,7 @@ class Descent:
     @property
     def state(self) -> list[Tensor]:
         """The tensors that the steps change."""
-        momenta = (values["momentum_buffer"] for values in self.optimizer.state.values())
-        return [*self.model.state_dict().values(), *momenta]
+        return [*self.model.state_dict().values(), *self.momenta]
 
     def alone(
         self, network: Network, clean: Tensor, attacked: Tensor, y: Tensor, rate: float | Tensor
@@ -82,17 +71,36 @@ class Descent:
         self, network: Network, clean: Tensor, attacked: Tensor, y: Tensor, weight: float | Tensor
     ) -> tuple[Tensor, Tensor]:
         """Leave the gradients of the mean loss times a weight with the parameters."""
-        loss, logits = self.loss(network, clean, attacked, y)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss, logits = self.spec.loss(network, clean, attacked, y)
+        for parameter in self.parameters:
+            parameter.grad = None
         (loss * weight).backward()
         return loss.detach(), logits.detach().argmax(1) == y
 
     def _common(self) -> list[Tensor]:
         """What is the same on all workers after a step: gradients, and running statistics."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         return [*gradients, *self.statistics]
 
+    @torch.no_grad()
     def _step(self, rate: float | Tensor) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate.float() if isinstance(rate, Tensor) else rate
-        self.optimizer.step()
+        """Not by `torch.optim.SGD`, which imports torch's compiler and looks for hooks."""
+        moved = [
+            (parameter, parameter.grad, momentum)
+            for parameter, momentum in zip(self.parameters, self.momenta, strict=True)
+            if parameter.grad is not None
+        ]
+        parameters, gradients, momenta = (list(each) for each in zip(*moved, strict=True))
+        sgd(
+            parameters,
+            gradients,
+            momenta,
+            # One kernel, which on a GPU takes the learning rate from the device.
+            fused=True,
+            lr=rate.float() if isinstance(rate, Tensor) else rate,
+            momentum=self.spec.momentum,
+            weight_decay=self.spec.weight_decay,
+            nesterov=self.spec.momentum > 0,
+            dampening=0,
+            maximize=False,
+        )

@@ -184,7 +184,7 @@ class Training:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "kept": self.kept,
-            "optimizer": self.descent.optimizer.state_dict(),
+            "momenta": self.descent.momenta,
         }
         torch.save(state, buffer)
         return buffer.getvalue()
@@ -197,9 +197,9 @@ class Training:
         self.average.load_state_dict(state["average"])
         if self.spec.keep == "best_robust":
             self.kept = state["kept"]
-        self.descent.optimizer.load_state_dict(state["optimizer"])
-        # As it began, also on another device, so that it equals an uninterrupted run; last, as it
-        # records what changes the tensors that are there now.
+        for momentum, saved in zip(self.descent.momenta, state["momenta"], strict=True):
+            momentum.copy_(saved)
+        # As it began, also on another device, so that it equals an uninterrupted run.
         self.compute_in(self.history[-1].precision)
         return state["finished"]
 

@@ -175,8 +175,8 @@ def first_stage(folder: Path, options: argparse.Namespace) -> None:
             shutil.copy(PROJECT / name, root / name)
         _run(root, "git", "init", "--quiet")
         text = (root / "dvc.yaml").read_text()
-        note = "date +%s.%N > started; exit 1; python -m tasks.prepare"
-        (root / "dvc.yaml").write_text(text.replace("python -m tasks.prepare", note))
+        note = "date +%s.%N > started; exit 1; python -m tasks prepare"
+        (root / "dvc.yaml").write_text(text.replace("python -m tasks prepare", note))
         started = time.time()
         flow(root, ends="FAILED")
         values.append(float((root / "started").read_text()) - started)

@@ -126,7 +126,7 @@ def _measured(
     with _Peak.watched() as peak:
         started = perf_counter()
         ended = subprocess.run(
-            [sys.executable, "-m", f"tasks.{name}", *arguments],
+            [sys.executable, "-m", "tasks", name, *arguments],
             cwd=root,
             env=os.environ | environment | {"PYTHONPATH": str(PROJECT)},
             capture_output=True,

@@ -49,7 +49,7 @@ def _with_few_images(root: Path) -> None:
 
 
 def _starts(rounds: int) -> dict[str, list[float]]:
-    command = [sys.executable, "-m", f"tasks.{_STAGE[0]}", *_STAGE[1:]]
+    command = [sys.executable, "-m", "tasks", *_STAGE]
     dvc = ["dvc", "repro", "--single-item", "--force", f"{_STAGE[0]}@{'-'.join(_STAGE[1:])}"]
     found: dict[str, list[float]] = {"cold": [], "warm": [], "dvc": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def _stages(dvc: subprocess.Popen[bytes]) -> dict[str, float]:
                     since.setdefault(process, (module, now))
         for process in since.keys() - living:
             module, began = since.pop(process)
-            found[module.removeprefix("tasks.")] = now - began
+            found[module.removeprefix("tasks ")] = now - began
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     return found
 

@@ -14,7 +14,7 @@ from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.tables import SharedTable, shared
 from tasks.params import AutoAttacked, Robustness
-from tasks.workspace import paths, stage, trained
+from tasks.workspace import paths, trained
 from tasks.workspace.attackable import require_attackable
 from tasks.workspace.trained import Trained
 from tasks.workspace.varied import varied
@@ -89,10 +89,9 @@ def _jobs(
             yield variant, level, None, shared(changed, kept), rows
 
 
-def main(dataset: str, method: str, number: str) -> None:
+def main(dataset: str, method: str, seed: int) -> None:
     settings = params.load()
     settings.require(dataset=dataset, model=method)
-    seed = params.seed(number)
     test = StoredTable(paths.split(dataset, "test"))
     network = trained.read(dataset, method, seed, test, settings.run.writer(method))
     require_attackable(settings, dataset)
@@ -111,7 +110,3 @@ def main(dataset: str, method: str, number: str) -> None:
         )
         answers = joined(parts)
     predictions.write(answers, test.classes, paths.predictions(dataset, method, seed))
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "method", "seed")

@@ -16,7 +16,7 @@ from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.tables import SharedTable, shared
 from tasks.params import GIVEN_SEED
-from tasks.workspace import paths, stage, trained
+from tasks.workspace import paths, trained
 
 if TYPE_CHECKING:
     from atcore.foreign.taking import Taken
@@ -48,24 +48,20 @@ def _origin(facts: Facts) -> dict[str, str]:
     }
 
 
-def main(dataset: str, name: str) -> None:
+def main(dataset: str, network: str) -> None:
     """
     Raises:
         UserError: a name is unknown, or the network cannot be used (`atcore.foreign.taking`).
     """
     settings = params.load()
-    settings.require(dataset=dataset, network=name)
-    given = Given(name=name, folder=paths.NETWORKS, **settings.network[name].model_dump())
+    settings.require(dataset=dataset, network=network)
+    given = Given(name=network, folder=paths.NETWORKS, **settings.network[network].model_dump())
     validation = StoredTable(paths.split(dataset, "validation"))
     chosen = np.sort(validation.evenly(_IMAGES))
     with pool.connect():
         images = shared(validation, settings.ray.cache)
         taken = pool.call(_take_in, given, images, chosen)
     for remark in taken.facts.remarks:
-        print(f"{name}: {remark}")
-    write_text(paths.training(dataset, name, GIVEN_SEED), taken.facts.to_json())
-    trained.write(dataset, name, GIVEN_SEED, taken.spec, taken.weights, _origin(taken.facts))
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "network")
+        print(f"{network}: {remark}")
+    write_text(paths.training(dataset, network, GIVEN_SEED), taken.facts.to_json())
+    trained.write(dataset, network, GIVEN_SEED, taken.spec, taken.weights, _origin(taken.facts))

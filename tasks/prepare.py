@@ -25,7 +25,7 @@ from tasks import params
 from tasks.cluster import pool
 from tasks.params import Dataset
 from tasks.tools import account
-from tasks.workspace import paths, stage
+from tasks.workspace import paths
 
 # Images of one task, and bytes of them that are enough for one.
 _SHARD = 200
@@ -302,7 +302,3 @@ def main(dataset: str) -> None:
         links=formats.links(paths.RAW / dataset),
     ):
         print(f"{dataset}: {line}", flush=True)
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset")

@@ -20,12 +20,12 @@ from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.tables import SharedTable, shared
-from tasks.workspace import paths, stage
+from tasks.workspace import paths
 from tasks.workspace.styling import styling_of
 
 # Kinds that are to take the texture and to leave the shape.
 PROBED = ("stylized", "saturated")
-_SHARD = 500
+_SHARD = 150
 
 
 def _correlations(
@@ -133,7 +133,3 @@ def main(dataset: str, variant: str) -> None:
         if drawn and chosen.kind in PROBED:
             probe = _probe(settings, dataset, variant, test)
     write_text(paths.quality(dataset, variant), Quality(edges, probe).to_json())
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "variant")

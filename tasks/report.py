@@ -42,7 +42,7 @@ from atcore.salience.measured import Measured
 from atcore.salience.measured import read as read_measures
 from tasks import params
 from tasks.params import Params
-from tasks.workspace import paths, stage
+from tasks.workspace import paths
 
 
 def _existing(path: Path, writer: str) -> Path:
@@ -189,7 +189,3 @@ def main() -> None:
             _write_metrics(dataset.results, folder / "metrics" / dataset.name)
             _write_figures(section, folder / "figures" / dataset.name)
     print(paths.REPORTS / "index.html")
-
-
-if __name__ == "__main__":
-    stage.run(main)

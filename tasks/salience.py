@@ -23,7 +23,7 @@ from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.tables import SharedTable, shared
 from tasks.params import Params
-from tasks.workspace import paths, stage, trained
+from tasks.workspace import paths, trained
 from tasks.workspace.trained import Trained
 from tasks.workspace.varied import varied
 
@@ -98,10 +98,9 @@ def _shown(
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
-def main(dataset: str, method: str, number: str) -> None:
+def main(dataset: str, method: str, seed: int) -> None:
     settings = params.load()
     settings.require(dataset=dataset, model=method)
-    seed = params.seed(number)
     test = StoredTable(paths.split(dataset, "test"))
     network = trained.read(dataset, method, seed, test, settings.run.writer(method))
     chosen = test.evenly(max(settings.salience.measured.values()))
@@ -132,7 +131,3 @@ def main(dataset: str, method: str, number: str) -> None:
         (folder / paths.salience_maps(dataset, method, seed).name).write_bytes(maps)
         measured = joined(m for part in parts for m in part.measured)
         write_measures(measured, folder / paths.salience_measures(dataset, method, seed).name)
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "method", "seed")

@@ -18,7 +18,7 @@ from atcore.base.files import write_text
 from atcore.base.wording import some
 from tasks import params
 from tasks.params import Params
-from tasks.workspace import paths, stage
+from tasks.workspace import paths
 
 _LOCK = Path("dvc.lock")
 # What stages depend on by its folder.
@@ -92,7 +92,3 @@ def main() -> None:
         for of_one in (paths.variant(dataset, "any"), paths.quality(dataset, "any")):
             of_one.parent.mkdir(parents=True, exist_ok=True)
     write_text(paths.SELECTION, _DONE)
-
-
-if __name__ == "__main__":
-    stage.run(main)

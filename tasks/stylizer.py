@@ -22,7 +22,7 @@ from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
 from tasks.cluster.tables import SharedTable, shared
 from tasks.console.progress import track
-from tasks.workspace import paths, stage
+from tasks.workspace import paths
 from tasks.workspace.code import deciding
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _trained(checkpoint: bytes, encoder: bytes) -> bytes:
     return trained_stylizer(checkpoint, encoder_from(encoder)).to_bytes()
 
 
-def main(dataset: str, name: str) -> None:
+def main(dataset: str, stylizer: str) -> None:
     """Write stylizer.safetensors (encoder and decoder) and stylizer.json (the losses, and the
     precision in which they were computed).
 
@@ -108,30 +108,26 @@ def main(dataset: str, name: str) -> None:
             diverges.
     """
     settings = params.load()
-    settings.require(dataset=dataset, stylizer=name)
-    chosen = settings.stylizer[name]
+    settings.require(dataset=dataset, stylizer=stylizer)
+    chosen = settings.stylizer[stylizer]
     contents = StoredTable(paths.split(dataset, "train"))
-    label = f"stylizer {dataset} {name}"
+    label = f"stylizer {dataset} {stylizer}"
     with pool.connect(), track(label, chosen.steps) as advance:
-        encoder, styles = pool.call(_read, name, chosen, contents.images.shape[1])
+        encoder, styles = pool.call(_read, stylizer, chosen, contents.images.shape[1])
         drawn = None if styles is None else styles.tobytes()
         decisive = (chosen, settings.run.seed, encoder, drawn, contents.digest)
         saved = paths.CHECKPOINTS / f"{run_name(decisive, deciding('stylizer'))}.pt"
         done = 0
-        arguments = (settings, name, encoder, shared(contents, settings.ray.cache), styles)
+        arguments = (settings, stylizer, encoder, shared(contents, settings.ray.cache), styles)
         for progress in states(_train_remotely, *arguments, saved=saved, threads=chosen.threads):
             last = progress.history[-1]
             shown = f"content {last.content:.3g}, style {last.style:.3g}, {last.precision}"
             advance(last.step - done, shown)
             done = last.step
         weights = pool.call(_trained, progress.checkpoint, encoder)
-    with replacing(paths.stylizer(dataset, name)) as folder:
+    with replacing(paths.stylizer(dataset, stylizer)) as folder:
         folder.mkdir()
         (folder / "stylizer.safetensors").write_bytes(weights)
         history = {"losses": [asdict(entry) for entry in progress.history]}
         (folder / "stylizer.json").write_text(json.dumps(history, indent=2) + "\n")
     saved.unlink()
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "stylizer")

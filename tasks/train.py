@@ -21,7 +21,7 @@ from tasks.cluster import pool
 from tasks.cluster.resumable import run_name, states
 from tasks.cluster.tables import SharedTable, shared
 from tasks.console.progress import track
-from tasks.workspace import paths, stage, trained
+from tasks.workspace import paths, trained
 from tasks.workspace.attackable import require_attackable
 from tasks.workspace.code import deciding
 
@@ -229,10 +229,9 @@ def _origin(
     }
 
 
-def main(dataset: str, method: str, number: str) -> None:
+def main(dataset: str, method: str, seed: int) -> None:
     settings = params.load()
     settings.require(dataset=dataset, method=method)
-    seed = params.seed(number)
     require_attackable(settings, dataset)
     chosen, data = settings.method[method], settings.dataset[dataset]
     training, validation = (
@@ -282,7 +281,3 @@ def main(dataset: str, method: str, number: str) -> None:
     origin = _origin(chosen, data.training, progress)
     trained.write(dataset, method, seed, model, weights, origin)
     forget()
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "method", "seed")

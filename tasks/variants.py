@@ -14,10 +14,10 @@ from atcore.variants.styling import Styling
 from tasks import params
 from tasks.cluster import pool
 from tasks.cluster.tables import SharedTable, shared
-from tasks.workspace import paths, stage
+from tasks.workspace import paths
 from tasks.workspace.styling import styling_of
 
-_SHARD = 500
+_SHARD = 150
 
 
 def _transform(
@@ -65,7 +65,3 @@ def main(dataset: str, variant: str) -> None:
                         add(part)
         except UserError as error:
             raise UserError(f"variant.{variant}: {error}") from error
-
-
-if __name__ == "__main__":
-    stage.run(main, "dataset", "variant")

@@ -2,7 +2,7 @@
 
 Measures speed, then trains `standard`, `pgd_linf_8` and, while time is left, `pgd_l2_8` and
 `fgsm_8`, asks each everything on all test images, and leaves OUT as a workspace: `python -m
-tasks.report` in OUT makes the page, there or on another machine (with the project's folder in
+tasks report` in OUT makes the page, there or on another machine (with the project's folder in
 PYTHONPATH). `figures.json` has what was measured. May be stopped at any moment; started again with
 the same OUT it goes on.
 

@@ -44,7 +44,7 @@ class Size:
 
 
 def settings(size: Size) -> dict[str, Any]:
-    """`params.yaml` with a run of what is computed here; `tasks.report` takes it in OUT."""
+    """`params.yaml` with a run of what is computed here; the stage `report` takes it in OUT."""
     params: dict[str, Any] = yaml.safe_load(_PARAMS.read_text("utf-8"))
     params["run"] |= {
         "datasets": [DATASET],

@@ -1,8 +1,8 @@
-"""`python fork_server.py DESCRIPTOR`: where the workers of a node of Ray come from.
+"""`python fork_server.py DESCRIPTOR`: where workers of a node of Ray come from, and stages.
 
 This process has imported what they need, which takes many seconds, and makes a copy of itself for
-each request at the listening socket. A worker is ready in a fraction of a second, and as new as any
-other: the project's own code is not imported here, a worker gets it with its first task.
+each request at the listening socket. The copy is ready in a fraction of a second, and as new as any
+other process: the project's own code is not imported here.
 """
 
 import gc
@@ -15,23 +15,26 @@ import socket
 import struct
 import sys
 from importlib import import_module
+from typing import Any
 
 from ray._private.runtime_env.context import RuntimeEnvContext
 from ray._private.utils import update_envs
 
-# What takes workers longest to import, that which all of them need first.
+# What takes them longest to import, that which all of them need first.
 _MODULES = (
     "ray._private.workers.default_worker",
     "pyarrow.parquet",
+    "yaml",
+    "pydantic.main",
+    "rich.progress",
     "PIL.Image",
     "torch",
     "safetensors.torch",
     "captum.attr",
     "torchvision",
-    "pydantic",
-    "rich.progress",
 )
 _BYTES = 1 << 16
+_FILES = 4
 
 
 def _is_ours(connection: socket.socket) -> bool:
@@ -40,20 +43,21 @@ def _is_ours(connection: socket.socket) -> bool:
     return bool(user == os.getuid())
 
 
-def _request(connection: socket.socket) -> tuple[dict[str, str], list[str]]:
-    """Environment and arguments of a worker, whose output this process then has."""
-    data, outputs, *_ = socket.recv_fds(connection, _BYTES, 2)
+def _request(connection: socket.socket) -> dict[str, Any]:
+    """What is asked for (`fork_request.ask`), by a process whose files this one then has."""
+    data, descriptors, *_ = socket.recv_fds(connection, _BYTES, _FILES)
     while more := connection.recv(_BYTES):
         data += more
-    for number, descriptor in enumerate(outputs, start=1):
+    for number, descriptor in zip((0, 1, 2), descriptors, strict=False):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    environment, arguments = json.loads(data)
-    return environment, arguments
+    request: dict[str, Any] = json.loads(data)
+    request["arguments"] += map(str, descriptors[3:])
+    return request
 
 
-def _forked(listener: socket.socket) -> tuple[dict[str, str], list[str]]:
-    """Serve for ever; what returns is a child, with its environment and arguments."""
+def _forked(listener: socket.socket) -> dict[str, Any]:
+    """Serve for ever; what returns is a child, with what it is asked for."""
     # They are waited for by the system.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     modules = list(_MODULES)
@@ -71,14 +75,21 @@ def _forked(listener: socket.socket) -> tuple[dict[str, str], list[str]]:
 
 def main(descriptor: str) -> None:
     with socket.socket(fileno=int(descriptor)) as listener:
-        environment, (context, program, *arguments) = _forked(listener)
+        request = _forked(listener)
+    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(environment)
-    # As Ray's own program does in this place, which then starts Python.
-    update_envs(RuntimeEnvContext.deserialize(context).env_vars)
+    os.environ.update(request["environment"])
+    if context := request["context"]:
+        # As Ray's own program does in this place, which then starts Python.
+        update_envs(RuntimeEnvContext.deserialize(context).env_vars)
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    sys.argv = [program, *arguments]
-    runpy.run_path(program, run_name="__main__")
+    program = request["program"]
+    sys.argv = [program, *request["arguments"]]
+    if program.endswith(".py"):
+        runpy.run_path(program, run_name="__main__")
+    else:
+        sys.path.insert(0, request["folder"])
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

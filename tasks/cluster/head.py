@@ -1,6 +1,7 @@
-"""`python head.py PORT PORT`: the only node of a Ray cluster that other machines cannot reach.
+"""`python head.py PORT PORT NAME`: the only node of a Ray cluster that other machines cannot reach.
 
-The first port is the cluster's, the second that of the node's agent for runtime environments.
+The first port is the cluster's, the second that of the node's agent for runtime environments; the
+name is that of the node's fork server.
 Prints a line once the node is up, and ends as soon as one of its parts does, for which Ray itself
 would wait for a minute.
 
@@ -10,7 +11,6 @@ within 15 s where it listens.
 """
 
 import os
-import secrets
 import select
 import socket
 import subprocess
@@ -35,7 +35,7 @@ _OF_THE_AGENT = (
 _NOWHERE = -1
 _NO_JOB = "ffffffff"
 _FORK_SERVER = Path(__file__).with_name("fork_server.py")
-_FORK_WORKER = Path(__file__).with_name("fork_worker.py")
+_FORK_REQUEST = Path(__file__).with_name("fork_request.py")
 
 
 class _Head(Node):  # type: ignore[misc]
@@ -49,9 +49,9 @@ class _Head(Node):  # type: ignore[misc]
         super().start_raylet(*arguments, **options)
 
 
-def _fork_server() -> subprocess.Popen[bytes]:
-    """Start it, and name its socket to all that this process starts from now on."""
-    os.environ["ATCNN_FORK_SERVER"] = name = f"atcnn-{secrets.token_hex(8)}"
+def _fork_server(name: str) -> subprocess.Popen[bytes]:
+    """Start it, and name it to all that this process starts from now on."""
+    os.environ["ATCNN_FORK_SERVER"] = name
     # What is read of a worker's environment when torch (as Ray has it for one CPU) and Ray are
     # imported: the worker belongs to the job of its first task, and ends with this process.
     threads = {"OMP_NUM_THREADS": "1"}
@@ -67,8 +67,8 @@ def _fork_server() -> subprocess.Popen[bytes]:
         )
 
 
-def main(port: str, agent_port: str) -> str:
-    server = _fork_server()
+def main(port: str, agent_port: str, name: str) -> str:
+    server = _fork_server(name)
     parameters = RayParams(
         node_ip_address="127.0.0.1",
         gcs_server_port=int(port),
@@ -76,7 +76,7 @@ def main(port: str, agent_port: str) -> str:
         dashboard_agent_listen_port=0,
         include_log_monitor=False,
         no_monitor=True,
-        setup_worker_path=str(_FORK_WORKER),
+        setup_worker_path=str(_FORK_REQUEST),
     )
     node = _Head(parameters, head=True)
     print("The node is up.", flush=True)

@@ -24,12 +24,15 @@ from tasks.processes.patience import on_stderr
 from tasks.processes.service import NotStartedError
 
 
-def _connected(process: int) -> socket.socket:
-    """A connection to the program that keeps the cluster, which is started if there is none."""
-    address = f"\0atcnn-cluster-{process}-{dvc.started(process)}"
+def _address(process: int) -> str:
+    return f"\0atcnn-cluster-{process}-{dvc.started(process)}"
+
+
+def _start(process: int) -> None:
+    """Start the program that keeps the cluster, unless it runs."""
     with socket.socket(socket.AF_UNIX) as listener, suppress(OSError):
         # Taken, if there is one.
-        listener.bind(address)
+        listener.bind(_address(process))
         listener.listen()
         dvc_ends = os.pidfd_open(process)
         descriptors = (dvc_ends, listener.fileno())
@@ -42,22 +45,10 @@ def _connected(process: int) -> socket.socket:
             start_new_session=True,
         )
         os.close(dvc_ends)
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(address)
-    return connection
 
 
-def environment() -> dict[str, str] | None:
-    """What clients of the cluster need in their environment; None for a stage without DVC.
-
-    Raises:
-        NotStartedError: there was no cluster, and it did not start.
-        OSError: Ray's folder is full.
-    """
-    process = dvc.running()
-    if process is None:
-        return None
-    with _connected(process) as connection, connection.makefile() as answers:
+def _answered(connection: socket.socket) -> dict[str, str]:
+    with connection.makefile() as answers:
         if not is_ours(connection):
             raise NotStartedError("another user keeps the Ray cluster of this run")
         for line in answers:
@@ -70,6 +61,31 @@ def environment() -> dict[str, str] | None:
                 raise disk.full(Path(answer))
             on_stderr(answer)
     raise NotStartedError("the program that keeps the Ray cluster of this run has ended")
+
+
+def environment(*, start: bool = True) -> dict[str, str] | None:
+    """What clients of the cluster need in their environment; None for a stage without DVC.
+
+    Args:
+        start: the cluster if there is none yet; None is returned otherwise.
+
+    Raises:
+        NotStartedError: there was no cluster, and it did not start.
+        OSError: Ray's folder is full.
+    """
+    process = dvc.running()
+    if process is None:
+        return None
+    if start:
+        _start(process)
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(_address(process))
+        except ConnectionRefusedError:
+            if start:
+                raise
+            return None
+        return _answered(connection)
 
 
 def _answer(cluster: LocalCluster, say: Callable[[str, Any], None]) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Lock
 
+from tasks.cluster.fork_request import server
 from tasks.processes import disk
 from tasks.processes.addresses import answers, free_port
 from tasks.processes.patience import on_stderr
@@ -18,13 +19,14 @@ _HEAD = Path(__file__).with_name("head.py")
 # How long a thread spins at a barrier (some 20 us) before it sleeps: the default slows threads down
 # tenfold where cores are shared, no spinning at all by a half where they are not.
 WORKER_ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
-# Ray's own limits are those of a machine that does nothing else.
-_PATIENCE = {
+_OF_NODES = {
+    **WORKER_ENVIRONMENT,
+    # Ray's own limits are those of a machine that does nothing else.
     "RAY_agent_register_timeout_ms": "600000",
     "RAY_worker_register_timeout_seconds": "600",
+    # Workers that Ray starts before it knows whose code they will run serve nobody.
+    "RAY_prestart_worker_first_driver": "0",
 }
-# Workers that Ray starts before it knows whose code they will run serve nobody.
-_NO_SPARE = {"RAY_prestart_worker_first_driver": "0"}
 
 
 def too_slow(written: str) -> bool:
@@ -80,6 +82,7 @@ class LocalCluster:
     def _start(self) -> None:
         disk.require_room_for_ray()
         port = free_port()
+        address = f"127.0.0.1:{port}"
         environment = {
             "RAY_AUTH_MODE": "token",
             # Not in a file, which a killed process would leave behind.
@@ -91,12 +94,12 @@ class LocalCluster:
         self._node = self._running.enter_context(
             service(
                 "Ray",
-                [sys.executable, "-P", str(_HEAD), str(port), str(free_port())],
-                env=others | _PATIENCE | _NO_SPARE | WORKER_ENVIRONMENT | environment,
+                [sys.executable, "-P", str(_HEAD), str(port), str(free_port()), server(address)],
+                env=others | _OF_NODES | environment,
                 ready=lambda written: "The node is up." in written,
                 again=too_slow,
                 say=self._say,
                 stop=self._over,
             )
         )
-        self._environment = environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        self._environment = environment | {"RAY_ADDRESS": address}

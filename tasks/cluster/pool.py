@@ -115,6 +115,8 @@ def connect() -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     disk.require_room_for_ray()
+    # What has imported Ray may have had another one.
+    _read_environment()
     with ExitStack() as stack:
         if not os.environ.get("RAY_ADDRESS"):
             own = kept.environment() or stack.enter_context(LocalCluster()).environment()

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from atcore.base.errors import UserError
 from tasks.processes import disk, dvc
-from tasks.processes.child import forked
+from tasks.processes.child import Ended, forked
 from tasks.processes.holder import HeldError
 from tasks.processes.service import NotStartedError
 
@@ -18,14 +19,22 @@ class LostMachineError(Exception):
     """A machine of the cluster was lost and with it this stage, which is worth another try."""
 
 
-def _arguments(names: tuple[str, ...]) -> list[str]:
-    given, flags = sys.argv[1:], [name.startswith("--") for name in names]
+def arguments(
+    program: str, about: str | None, given: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """What is given for each of a command's names; those such as `--to` stand for themselves.
+
+    Ends this process for `--help`, or where more or less is given, with the usage.
+
+    Args:
+        program: what Python is told after `-m`.
+        about: what the command does.
+    """
+    flags = [name.startswith("--") for name in names]
     shown = [name if flag else name.upper() for name, flag in zip(names, flags, strict=True)]
-    program = sys.modules["__main__"]
-    module = program.__spec__.name.removesuffix(".__main__") if program.__spec__ else "?"
-    usage = f"usage: python -m {' '.join([module, *shown])}"
+    usage = f"usage: python -m {' '.join([program, *shown])}"
     if not {"-h", "--help"}.isdisjoint(given):
-        print(f"{usage}\n\n{(program.__doc__ or '').strip()}")
+        print(f"{usage}\n\n{(about or '').strip()}")
         sys.exit(0)
     if len(given) != len(names) or any(
         flag and word != name for word, name, flag in zip(given, names, flags, strict=True)
@@ -35,11 +44,14 @@ def _arguments(names: tuple[str, ...]) -> list[str]:
     return [word for word, flag in zip(given, flags, strict=True) if not flag]
 
 
-def _call(main: Callable[..., object], arguments: list[str]) -> None:
+def call(main: Callable[..., object], *given: str) -> None:
+    """Call `main`. A user's mistake or a full disk ends this process with one line and status 2, a
+    lost machine or a cluster that did not start with one line and the status EX_TEMPFAIL.
+    """
     # Around the others, as a mistake's line may quote the operating system's words.
     with disk.telling():
         try:
-            main(*arguments)
+            main(*given)
         except (UserError, HeldError) as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
@@ -48,21 +60,21 @@ def _call(main: Callable[..., object], arguments: list[str]) -> None:
             sys.exit(os.EX_TEMPFAIL)
 
 
-def run(main: Callable[..., object], *names: str) -> None:
-    """Call `main` with the command's arguments, one for each of `names`; explain it for `--help`.
+def attempts(begin: Callable[[], Ended | None], work: Callable[[], object]) -> None:
+    """Work in a child, and begin again if its cluster is lost, which ends it without a word.
 
-    A name such as `--to` stands for itself and is no argument of `main`. A user's mistake or a full
-    disk ends in one line on standard error and exit status 2, a lost machine or a cluster that did
-    not start in one line and the status EX_TEMPFAIL. So does a lost cluster of `RAY_ADDRESS`; if it
-    was a local one, `main` is called again, which finds or starts another one.
+    Not if that is the cluster of `RAY_ADDRESS`: this process then ends with one line and the status
+    EX_TEMPFAIL. Else it ends as its child does.
+
+    Args:
+        begin: returns as `forked` does.
     """
-    arguments = _arguments(names)
     address = os.environ.get("RAY_ADDRESS")
     for others in reversed(range(_TRIES)):
-        # Ray ends a process whose cluster is lost at once and without a word.
-        ended = forked()
+        ended = begin()
         if ended is None:
-            return _call(main, arguments)
+            work()
+            return
         if ended.in_order or ended.status <= 0:
             ended.follow()
         if address or not others or dvc.has_ended():
@@ -71,3 +83,15 @@ def run(main: Callable[..., object], *names: str) -> None:
     which = f"at {address}" if address else "of this command"
     print(f"error: the Ray cluster {which} was lost", file=sys.stderr)
     os._exit(os.EX_TEMPFAIL)
+
+
+def run(main: Callable[..., object], *names: str) -> None:
+    """Call `main` with the command's arguments, one for each of `names`; explain it for `--help`.
+
+    A name such as `--to` stands for itself and is no argument of `main`. It ends as `call` does,
+    or as `attempts` does if its cluster is lost.
+    """
+    program = sys.modules["__main__"]
+    module = program.__spec__.name.removesuffix(".__main__") if program.__spec__ else "?"
+    given = arguments(module, program.__doc__, sys.argv[1:], names)
+    attempts(forked, partial(call, main, *given))

@@ -48,7 +48,8 @@ from tasks.train import training_spec
 # Measured for so long, once everything has been done once.
 _SECONDS = 0.1
 # A stage takes so often what its imports take: DVC runs it, it connects, gets a worker, and ends.
-_STAGE_OF_ITS_IMPORTS = 3
+# The second is of one that need not import (`tasks.cluster.prepared`).
+_STAGE_OF_ITS_IMPORTS, _PREPARED_STAGE_OF_THEM = 3, 2
 # On a CPU the time per image hardly depends on their number: so many pixels are enough.
 _PIXELS_ON_CPU = 2**18
 _SAMPLE = 8
@@ -263,11 +264,11 @@ def _question(settings: params.Params, dataset: str, model: ModelSpec) -> tuple[
     return spec, model, settings.evaluate.shard, side, variants, stylizers, "spatial" in norms
 
 
-def _start_of_a_stage() -> float:
-    """Seconds of a stage on a cluster that has workers ready, beside what it computes."""
+def _imports_of_a_stage() -> float:
+    """Seconds."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import tasks.train"], check=True)
-    return _STAGE_OF_ITS_IMPORTS * (time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
 def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Costs:
@@ -280,7 +281,7 @@ def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Costs:
         UserError: the encoder of a stylizer cannot be read.
     """
     question = _question(settings, dataset, model)
-    start = _start_of_a_stage()
+    start = _STAGE_OF_ITS_IMPORTS * _imports_of_a_stage()
     cpus = pool.cpus(settings.dataset[dataset].training.threads)
     task: Any = ray.remote(num_cpus=cpus, num_gpus=pool.gpus())(_timed)
     started = time.perf_counter()
@@ -292,4 +293,5 @@ def measured(settings: params.Params, dataset: str, model: ModelSpec) -> Costs:
 def measured_here(settings: params.Params, dataset: str, model: ModelSpec) -> Costs:
     """The same in this process, for a cluster that has workers ready."""
     question = _question(settings, dataset, model)
-    return replace(_measure(*question), start=_start_of_a_stage())
+    start = _PREPARED_STAGE_OF_THEM * _imports_of_a_stage()
+    return replace(_measure(*question), start=start)

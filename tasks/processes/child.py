@@ -3,8 +3,11 @@
 import atexit
 import ctypes
 import os
+import select
 import signal
+import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -26,7 +29,8 @@ class Ended:
     def follow(self) -> NoReturn:
         """End this process in the same way."""
         if self.status < 0:
-            signal.signal(-self.status, signal.SIG_DFL)
+            with suppress(OSError):  # As SIGKILL cannot be set.
+                signal.signal(-self.status, signal.SIG_DFL)
             signal.raise_signal(-self.status)
         os._exit(abs(self.status))
 
@@ -37,8 +41,22 @@ def _live_no_longer_than(parent: int) -> None:
         os._exit(1)
 
 
-def forked() -> Ended | None:
+def _waited(child: int, leash: socket.socket | None) -> int:
+    if leash is not None:
+        ended = os.pidfd_open(child)
+        ready, _, _ = select.select([ended, leash.fileno()], [], [])
+        os.close(ended)
+        if ended not in ready:
+            os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def forked(leash: socket.socket | None = None) -> Ended | None:
     """Go on in a child, which does not outlive this process, and in this one after the child's end.
+
+    Args:
+        leash: a connection over which nothing comes, and whose end is the child's.
 
     Returns:
         None in the child, how that has ended in the parent.
@@ -57,7 +75,7 @@ def forked() -> Ended | None:
     os.close(ending)
     # Ctrl-C in a terminal reaches the child too, which says what becomes of it.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, waited = os.waitpid(child, 0)
+    status = _waited(child, leash)
     signal.signal(signal.SIGINT, handler)
     with os.fdopen(ended, "rb") as pipe:
-        return Ended(os.waitstatus_to_exitcode(waited), in_order=bool(pipe.read()))
+        return Ended(status, in_order=bool(pipe.read()))

@@ -1,29 +1,38 @@
-"""The command of a stage."""
+"""What a stage of dvc.yaml does in its process."""
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from tasks.console import command
-from tasks.params.recorded import staying
 from tasks.processes.holder import shared
 
 
-def run(main: Callable[..., object], *names: str) -> None:
-    """The command of a stage in `dvc.yaml`, whose matrix has these names.
+def work(stage: str, given: Sequence[str]) -> None:
+    """Call `main` of the stage's module with what is given, the names of its matrix.
 
-    It keeps others from taking the workspace meanwhile, and fails if a parameter changes that DVC
-    records for it.
+    Others are kept from taking the workspace meanwhile. The stage fails if a parameter changes that
+    DVC records for it.
     """
+    # Here, as they are what takes time to import.
+    from tasks import params  # noqa: PLC0415
+    from tasks.params.recorded import staying  # noqa: PLC0415
 
-    def within(*arguments: str) -> None:
-        item = dict(zip(names, arguments, strict=True))
+    module = import_module(f"tasks.{stage}")
+    names = tuple(signature(module.main).parameters)
+    words = command.arguments(f"tasks {stage}", module.__doc__, given, names)
+
+    def within() -> None:
+        item = dict(zip(names, words, strict=True))
         with shared(Path.cwd()), staying(item):
-            main(*arguments)
+            numbers = {"seed": params.seed(item["seed"])} if "seed" in item else {}
+            module.main(**item | numbers)
         sys.stdout.flush()
         sys.stderr.flush()
         # Python would take another quarter of a second to free what the system takes back anyway.
         os._exit(os.EX_OK)
 
-    command.run(within, *names)
+    command.call(within)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from flow_workspace import Flows, git, graph, stage
-from pipeline_workspace import NO_CLUSTER, PROJECT, Workspace, succeeded, wait_until
+from pipeline_workspace import NO_CLUSTER, Workspace, add_stage, succeeded, wait_until
 
 UP_TO_DATE = "Data and pipelines are up to date."
 
@@ -484,20 +484,19 @@ def test_a_run_beside_a_stage_of_dvc_repro_is_refused_and_names_it(
 ) -> None:
     flows, pipe = blocked
     workspace = flows.workspace
-    (workspace.root / "tasks").symlink_to(PROJECT / "tasks")
-    (workspace.root / "atcore").symlink_to(PROJECT / "atcore")
-    (workspace.root / "work.py").write_text(
-        "from pathlib import Path\nfrom tasks.workspace import stage\n"
+    module = (
+        "from pathlib import Path\n"
         f"def main():\n    print('waiting', flush=True)\n    Path('{pipe}').read_text()\n"
-        "    Path('slow.txt').write_text('done')\nstage.run(main)\n"
+        "    Path('slow.txt').write_text('done')\n"
     )
-    described = {"slow": stage("python work.py", "input.txt", out="slow.txt")}
+    add_stage(workspace.root, "work", module)
+    described = {"slow": stage("python -m tasks work", "input.txt", out="slow.txt")}
     (workspace.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": described}))
     with workspace.start("dvc", "repro") as repro:
         wait_until(lambda: "waiting" in repro.output, "the stage to start")
         refused = flows.run(overrides=["salience.images=3"], force=True)
         assert refused.type == "FAILED"
-        assert "python work.py (process " in refused.message
+        assert "python -m tasks work (process " in refused.message
         pipe.write_text("word\n")
         succeeded(repro.wait())
     assert workspace.lock["stages"]["slow"]["outs"][0]["size"] == len("done")

@@ -1,4 +1,4 @@
-"""A small copy of the project, driven from outside as a user does: dvc and `python -m tasks.X`."""
+"""A small copy of the project, driven from outside as a user does: dvc and `python -m tasks X`."""
 
 import hashlib
 import json
@@ -372,8 +372,16 @@ def first_epoch(training: tuple[str, ...], output: str) -> int:
     return int(shown[1])
 
 
+def add_stage(root: Path, name: str, module: str) -> None:
+    """Give a folder the project's code, and in it a stage of its own."""
+    for room in ("tasks", "atcore"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / room, root / room, ignore=ignored, dirs_exist_ok=True)
+    (root / "tasks" / f"{name}.py").write_text(module)
+
+
 def stage_command(stage: str, *arguments: str) -> list[str]:
-    return ["python", "-m", f"tasks.{stage}", *arguments]
+    return ["python", "-m", "tasks", stage, *arguments]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pipeline_workspace import (
     wait_until,
 )
 
+from tasks.cluster.fork_request import server
 from tasks.processes.addresses import free_port
 
 TRAINING = "_train_remotely"
@@ -60,8 +61,9 @@ def test_a_flow_that_is_stopped_takes_its_ray_tasks_with_it(
 
 def given_cluster(workspace: Workspace, port: int, environment: Mapping[str, str]) -> Running:
     """The only node of a cluster at that port, as somebody else runs it."""
-    head = ("python", "-P", "tasks/cluster/head.py", str(port), str(free_port()))
-    return workspace.start(*head, env={**NO_CLUSTER, **environment})
+    head = ("python", "-P", "tasks/cluster/head.py")
+    arguments = (str(port), str(free_port()), server(f"127.0.0.1:{port}"))
+    return workspace.start(*head, *arguments, env={**NO_CLUSTER, **environment})
 
 
 def test_a_training_goes_on_to_the_same_model_once_the_cluster_of_ray_address_is_back(

@@ -22,9 +22,9 @@ SMALL = (
 )
 
 
-def start(module: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start(*command: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-m", *command],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stdout=subprocess.PIPE,
@@ -52,7 +52,7 @@ def test_it_goes_on_after_a_kill_and_leaves_what_the_report_needs(
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["matrix product, FLOP/s"]["median"] > 0
     assert figures["training step with PGD-2 on batches of 128, images/s"]["ours"]["n"] == 5
-    report, _ = start("tasks.report", cwd=tmp_path).communicate()
+    report, _ = start("tasks", "report", cwd=tmp_path).communicate()
     assert report.rstrip().endswith("reports/index.html")
     summary = json.loads((tmp_path / "reports" / "summary.json").read_text())
     assert {record["variant"] for record in summary} > {"clean", "pgd_linf", "stylized"}

@@ -175,7 +175,7 @@ def test_a_change_of_the_method_a_control_is_compared_with_reruns_the_control_bu
     ("label", "total"),
     [
         ("draw test", 3),
-        ("variants shapes patch_shuffled", 2),
+        ("variants shapes patch_shuffled", 4),
         ("train shapes pgd_linf_8 0", EPOCHS),
         ("evaluate shapes standard 0", 15),
         ("salience shapes underfit 0", 3),

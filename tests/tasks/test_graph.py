@@ -44,7 +44,7 @@ def _dep(file: Path) -> str:
 def test_a_stage_depends_on_its_module_and_the_rooms_it_imports_from(
     stage: str, repo: Repo
 ) -> None:
-    module = STAGES[stage]["cmd"].split()[2]
+    module = f"tasks.{STAGES[stage]['cmd'].split()[3]}"
     counts = {f for f in _imported(module) if not repo.dvcignore.is_ignored_file(str(f))}
     named = {dep for dep in STAGES[stage]["deps"] if dep.startswith(PACKAGES)}
     assert named == {_dep(file) for file in counts}

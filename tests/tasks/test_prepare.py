@@ -488,7 +488,7 @@ def test_the_caltech256_archive_is_read_as_it_is() -> None:
 )
 def test_a_users_mistake_ends_in_one_line(arguments: list[str], message: str) -> None:
     shutil.copy(PROJECT / "params.yaml", "params.yaml")
-    command = [sys.executable, "-m", "tasks.prepare", *arguments]
+    command = [sys.executable, "-m", "tasks", "prepare", *arguments]
     result = subprocess.run(
         command, env={"PYTHONPATH": str(PROJECT)}, capture_output=True, text=True, check=False
     )

@@ -16,6 +16,7 @@ from pipeline_workspace import (
     NO_CLUSTER,
     Running,
     Workspace,
+    add_stage,
     ray_workers,
     succeeded,
     wait_until,
@@ -158,7 +159,6 @@ STAGE = """
 import ray
 from atcore.base.errors import UserError
 from tasks.cluster import pool
-from tasks.workspace import stage
 
 def main():
     with pool.connect():
@@ -166,8 +166,6 @@ def main():
         print(ray.get(ray.remote(lambda: "at work").remote()), job)
     assert ray.is_initialized()
     {then}
-
-stage.run(main)
 """
 
 
@@ -183,8 +181,8 @@ def test_a_stage_takes_no_leave_of_the_cluster_which_knows_that_it_has_ended(
     status: int,
     errors: str,
 ) -> None:
-    with_stages(bare, STAGE.format(then=then), only=" ".join(BY_HAND))
-    ended = bare.run(*BY_HAND, env={"DVC_STAGE": "only"})
+    add_stage(bare.root, "shown", STAGE.format(then=then))
+    ended = bare.stage("shown", env={"DVC_STAGE": "selection"})
     assert (ended.status, ended.errors) == (status, errors)
     job = ended.output.removeprefix("at work ").strip()
     with pool.connect():
@@ -246,12 +244,13 @@ with LocalCluster() as cluster, environment(cluster.environment()), open({str(ga
 # --- a cluster that is lost -----------------------------------------------------------------------
 
 LOST = "the Ray cluster of this command was lost; beginning again"
-# A command that does something for ever on its first cluster, and ends on its second one.
+# Does something for ever on its first cluster, and ends on its second one.
 ONCE = """
+import sys
+PREPARED = "ray" in sys.modules
 import os, ray, signal
 from pathlib import Path
 from tasks.cluster import pool
-from tasks.console import command
 
 def main():
     with pool.connect():
@@ -260,9 +259,8 @@ def main():
         while not Path("tried").exists() or Path("tried").read_text() == address:
             Path("tried").write_text(address)
             {does}
-
-command.run(main)
 """
+COMMAND = "from tasks.console import command\ncommand.run(main)\n"
 # Ray ends a process that wants something of a store that is gone.
 WAIT, STORE = "signal.pause()", "ray.put(bytes(1 << 20))"
 
@@ -284,13 +282,28 @@ def kill(workspace: Workspace, part: str) -> None:
 def test_a_stage_whose_own_cluster_is_lost_says_so_and_begins_again_on_another_one(
     bare: Workspace, command: tuple[str, ...], does: str, part: str
 ) -> None:
-    with_stages(bare, ONCE.format(does=does), only=" ".join(BY_HAND))
+    with_stages(bare, ONCE.format(does=does) + COMMAND, only=" ".join(BY_HAND))
     with bare.start(*command, env=NO_CLUSTER) as running:
         wait_until(lambda: running.ended or (bare.root / "tried").exists(), "the first task")
         kill(bare, part)
         finished = succeeded(running.wait())
     first, second = re.findall("at work (.*)\n", finished.output)
     assert first != second
+    assert finished.complaints.count(LOST) == 1
+    wait_for_end(bare)
+
+
+def test_so_does_one_that_is_prepared_by_the_cluster(bare: Workspace) -> None:
+    connect = "def main():\n    with pool.connect():\n        pass\n"
+    add_stage(bare.root, "first", f"from tasks.cluster import pool\n{connect}")
+    add_stage(bare.root, "second", ONCE.format(does=WAIT) + "    print(PREPARED)")
+    with_stages(bare, "", first="python -m tasks first", second="python -m tasks second")
+    with start_repro(bare) as running:
+        wait_until(lambda: running.ended or (bare.root / "tried").exists(), "the first task")
+        kill(bare, "gcs_server")
+        finished = succeeded(running.wait())
+    assert len(set(re.findall("at work (.*)\n", finished.output))) == 2
+    assert "\nTrue\n" in finished.output
     assert finished.complaints.count(LOST) == 1
     wait_for_end(bare)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from flow_workspace import graph
-from pipeline_workspace import PROJECT, Running, Workspace, succeeded, wait_until
+from pipeline_workspace import Running, Workspace, add_stage, succeeded, wait_until
 
 from tasks.params.recorded import recorded
 
@@ -15,13 +15,11 @@ from tasks.params.recorded import recorded
 WORK = """
 import yaml
 from pathlib import Path
-from tasks.workspace import stage
 def main(variant):
     levels = yaml.safe_load(Path("params.yaml").read_text())["variant"][variant]["levels"]
     print("computing", flush=True)
     Path("pipe").read_text()
     Path(f"{variant}.txt").write_text(str(levels))
-stage.run(main, "variant")
 """
 STAGE = "levels@saturated"
 
@@ -31,16 +29,14 @@ def workspace(tmp_path: Path) -> Workspace:
     described = {
         "levels": {
             "matrix": {"variant": ["saturated", "edges"]},
-            "cmd": "python work.py ${item.variant}",
+            "cmd": "python -m tasks work ${item.variant}",
             "deps": ["input.txt"],
             "params": ["run.seed", "variant.${item.variant}"],
             "outs": ["${item.variant}.txt"],
         }
     }
     workspace = graph(tmp_path / "graph", described)
-    (workspace.root / "work.py").write_text(WORK)
-    for room in ("tasks", "atcore"):
-        (workspace.root / room).symlink_to(PROJECT / room)
+    add_stage(workspace.root, "work", WORK)
     os.mkfifo(workspace.root / "pipe")
     return workspace
 

@@ -8,29 +8,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pipeline_workspace import PROJECT, Running, Workspace, succeeded, the_error, wait_until
+from pipeline_workspace import Running, Workspace, add_stage, succeeded, the_error, wait_until
 
 from tasks.processes.holder import held
 
 HOLDER = ("python", "-m", "tasks.processes.holder")
-# A stage of a run: what `tasks.workspace.stage.run` does around the work of each.
 STAGE = """
 from pathlib import Path
-from tasks.workspace import stage
 def main(pipe):
     print("computing", flush=True)
     Path(pipe).read_text()
-stage.run(main, "pipe")
 """
+WORK = ("python", "-m", "tasks", "work")
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     root = tmp_path / "workspace"
-    root.mkdir()
-    (root / "work.py").write_text(STAGE)
-    (root / "tasks").symlink_to(PROJECT / "tasks")
-    (root / "atcore").symlink_to(PROJECT / "atcore")
+    add_stage(root, "work", STAGE)
     return Workspace(root)
 
 
@@ -114,17 +109,15 @@ def test_who_waits_is_told_for_whom_and_gets_it(workspace: Workspace, pipe: Path
         assert told[0].startswith("sh -c echo held")
 
 
-def test_stages_by_hand_share_it_and_keep_holders_away(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    pipes = [tmp_path / name for name in ("one", "two")]
+def test_stages_by_hand_share_it_and_keep_holders_away(workspace: Workspace) -> None:
+    pipes = [workspace.root / name for name in ("one", "two")]
     for path in pipes:
         os.mkfifo(path)
-    stages = [("python", "work.py", str(path)) for path in pipes]
+    stages = [(*WORK, path.name) for path in pipes]
     with running(workspace, *stages[0]) as first, running(workspace, *stages[1]) as second:
         message = the_error(workspace.run(*HOLDER, "true"))
         for path in pipes:
-            assert f"python work.py {path} (process " in message
+            assert f"python -m tasks work {path.name} (process " in message
             path.write_text("go on")
         for stage in (first, second):
             succeeded(stage.wait())
@@ -134,9 +127,9 @@ def test_stages_by_hand_share_it_and_keep_holders_away(
 def test_a_stage_runs_within_its_holder_s_run_and_in_no_other(
     workspace: Workspace, pipe: Path
 ) -> None:
-    stage = ("python", "work.py", str(pipe))
+    stage = (*WORK, str(pipe))
     with running(workspace, *HOLDER, *stage) as within:
-        assert "python work.py" in the_error(workspace.run(*stage))
+        assert "python -m tasks work" in the_error(workspace.run(*stage))
         late = workspace.run(*stage, env={"ATCNN_HOLDER": "the key of a run that has ended"})
         assert "no longer by the run of this stage" in the_error(late)
         pipe.write_text("go on")

@@ -17,7 +17,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from tasks.processes.torn import mend
 
 STAGE: dict[str, Any] = {
-    "cmd": "python -m tasks.prepare shapes",
+    "cmd": "python -m tasks prepare shapes",
     "deps": [{"path": "atcore/images", "hash": "md5", "md5": "5" * 32 + ".dir", "size": 123}],
     "params": {"params.yaml": {"run.seed": 0, "dataset.shapes": {"format": "shapes"}}},
     "outs": [{"path": "data/ä", "hash": "md5", "md5": "7" * 32 + ".dir", "nfiles": 4}],

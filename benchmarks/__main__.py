@@ -1,7 +1,8 @@
-"""`python -m benchmarks PAGE` measures what takes minutes, and writes the page anew.
+"""`python -m benchmarks PAGE [--only PROGRAM ...]` measures, and writes the page.
 
 Each benchmark is a program of its own, which prints tables. Forty minutes on two cores; let
-nothing else run meanwhile.
+nothing else run meanwhile. With `--only`, of a page of this machine, the sections of other programs
+stay as they are.
 """
 
 import argparse
@@ -51,10 +52,19 @@ def _section(title: str, module: str, *arguments: str) -> str:
     return f"## {title}\n\n`{' '.join(['python', *command[1:]])}`\n\n{ended.stdout.strip()}\n"
 
 
+def _known(page: Path) -> dict[str, str]:
+    """The sections of a page by their titles."""
+    sections = page.read_text("utf-8").split("\n## ")[1:]
+    return {each.partition("\n")[0]: f"## {each.rstrip()}\n" for each in sections}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("page", type=Path)
-    page = parser.parse_args().page
+    parser.add_argument("--only", nargs="+", default=[], metavar="PROGRAM")
+    options = parser.parse_args()
+    page = options.page
+    known = _known(page) if options.only else {}
     versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "dvc", "pyarrow"))
     head = (
         "# How fast it is\n\n"
@@ -64,7 +74,8 @@ def main() -> None:
     )
     written = [head]
     for title, command in _SECTIONS.items():
-        written.append(_section(title, *command))
+        stays = title in known and command[0] not in options.only
+        written.append(known[title] if stays else _section(title, *command))
         # As it goes: the last section shall not be able to lose the first.
         write_text(page, "\n".join(written))
 

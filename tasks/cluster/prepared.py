@@ -33,10 +33,12 @@ def _handled(handlers: Mapping[signal.Signals, Callable[..., None]]) -> Iterator
             signal.signal(number, handler)
 
 
-def _end_of(copy: socket.socket) -> Ended:
-    """How it has ended, to which signals for this process are passed on until then."""
+def _end_of(copy: socket.socket) -> Ended | None:
+    """How it has ended, with signals passed on to it until then; None if it has not begun."""
     answers = copy.makefile()
     group = answers.readline()
+    if not group:
+        return None
 
     def interrupt(*_: object) -> None:
         with suppress(ProcessLookupError):
@@ -49,31 +51,25 @@ def _end_of(copy: socket.socket) -> Ended:
             pass
         Ended(-signal.SIGTERM, in_order=False).follow()
 
-    how: Sequence[str] = ()
-    if group:
-        with _handled({signal.SIGINT: interrupt, signal.SIGTERM: terminate}):
-            how = answers.readline().split()
+    with _handled({signal.SIGINT: interrupt, signal.SIGTERM: terminate}):
+        how = answers.readline().split()
     status, in_order = how or (-signal.SIGKILL, _OUT_OF_ORDER)
     return Ended(int(status), in_order == _IN_ORDER)
 
 
 def ended(environment: Mapping[str, str], words: Sequence[str]) -> Ended | None:
-    """Let a stage run there; how it has ended, or None if there is no such server.
+    """Let a stage run there; how it has ended, or None if there is no server that could do it.
 
     Args:
         environment: of the stage; `RAY_ADDRESS` in it says which cluster's server.
         words: name and arguments of the stage.
     """
-    try:
-        connection = connected(server(environment.get("RAY_ADDRESS", "")))
-    except OSError:
-        return None
+    name = server(environment.get("RAY_ADDRESS", ""))
     ours, theirs = socket.socketpair()
     with ours:
-        with connection, theirs:
-            if not is_ours(connection):
-                return None
-            ask(connection, __name__, words, environment=environment, also=[theirs.fileno()])
+        with theirs, suppress(OSError), connected(name) as connection:
+            if is_ours(connection):
+                ask(connection, __name__, words, environment=environment, also=[theirs.fileno()])
         return _end_of(ours)
 
 

@@ -9,28 +9,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import NoReturn
 
 from tasks.cluster.fork_request import ask, connected, server
 from tasks.processes.addresses import is_ours
-from tasks.processes.child import Ended, forked
+from tasks.processes.child import Ended, forked, handled
 from tasks.workspace.stage import work
 
 _BYTES = 64
 _IN_ORDER, _OUT_OF_ORDER = "in-order", "out-of-order"
-
-
-@contextmanager
-def _handled(handlers: Mapping[signal.Signals, Callable[..., None]]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end_of(copy: socket.socket) -> Ended | None:
@@ -51,7 +41,7 @@ def _end_of(copy: socket.socket) -> Ended | None:
             pass
         Ended(-signal.SIGTERM, in_order=False).follow()
 
-    with _handled({signal.SIGINT: interrupt, signal.SIGTERM: terminate}):
+    with handled({signal.SIGINT: interrupt, signal.SIGTERM: terminate}):
         how = answers.readline().split()
     status, in_order = how or (-signal.SIGKILL, _OUT_OF_ORDER)
     return Ended(int(status), in_order == _IN_ORDER)

@@ -7,11 +7,14 @@ import select
 import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
+
+Handler = Callable[..., None] | signal.Handlers
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,17 @@ def _live_no_longer_than(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # It has ended before that.
         os._exit(1)
+
+
+@contextmanager
+def handled(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+    """Let this process handle signals in these ways for the time of the block."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _waited(child: int, leash: socket.socket | None) -> int:
@@ -74,8 +88,7 @@ def forked(leash: socket.socket | None = None) -> Ended | None:
         return None
     os.close(ending)
     # Ctrl-C in a terminal reaches the child too, which says what becomes of it.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = _waited(child, leash)
-    signal.signal(signal.SIGINT, handler)
+    with handled({signal.SIGINT: signal.SIG_IGN}):
+        status = _waited(child, leash)
     with os.fdopen(ended, "rb") as pipe:
         return Ended(status, in_order=bool(pipe.read()))

@@ -25,7 +25,9 @@ _MODULES = (
     "ray._private.workers.default_worker",
     "pyarrow.parquet",
     "yaml",
-    "pydantic.main",
+    "pydantic.fields",
+    # With what is looked for among all installed packages when a model is first defined.
+    "pydantic.root_model",
     "rich.progress",
     "PIL.Image",
     "torch",

@@ -244,10 +244,10 @@ class _Touching:
 @pytest.mark.parametrize(
     ("suffix", "old", "new", "said"),
     [
-        ("models/model.json", "torch.ops.aten.relu.default", "torch.os.system", "torch.os.system"),
-        ("models/model.json", "torch.ops.aten.relu.default", "builtins.eval", "builtins.eval"),
+        ("models/model.json", "torch.ops.aten.relu_.default", "torch.os.system", "torch.os.system"),
+        ("models/model.json", "torch.ops.aten.relu_.default", "builtins.eval", "builtins.eval"),
         ("models/model.json", "Symbol(", "exec(", "holds the size exec"),
-        ("models/model.json", '"relu"', '"relu()"', "holds the name relu()"),
+        ("models/model.json", '"relu_"', '"relu_()"', "holds the name relu_()"),
         ("weights_config.json", '"use_pickle": false', '"use_pickle": true', "holds a pickle"),
     ],
 )

@@ -228,9 +228,9 @@ def test_seconds_and_bytes_follow_from_what_was_measured() -> None:
     assert (train.seconds, train.bytes) == (7 + 7 * (100 * 3 + 10), 4000)
     control = found["train_control@shapes-underfit-0"]
     assert control.after == ["train@shapes-pgd_linf_8-0"]
-    # Two probes of 8 epochs on four fifths of 2,400 images, and a look at the others.
+    # Two probes of 8 epochs on four fifths of 2,000 images, and a look at the others.
     probe = found["quality@shapes-stylized"]
-    assert probe.seconds == 7 + 2 * 8 * (1920 * 3 + 480)
+    assert probe.seconds == 7 + 2 * 8 * (1600 * 3 + 400)
     assert found["quality@shapes-patch_shuffled"].seconds == 7
     # Two steps of training, five of validation.
     pgd = found["train@shapes-pgd_linf_8-0"]

@@ -34,6 +34,7 @@ class Classifier(nn.Module):
         """An image file as the network takes it: its centre square, 1 x 3 x H x W.
 
         Raises:
+            OSError: the file cannot be read.
             UnreadableImageError: it is no image, or damaged.
         """
         pixels = decode(Path(file).read_bytes(), self.image_size, str(file))

@@ -196,18 +196,15 @@ def fill(count: int) -> None:
     np.ones(count * 200 * MEGABYTE, np.uint8)
 
 
-def peak(count: int) -> int:
-    return most(partial(fill, count), CPU)
-
-
 def test_memory_is_the_line_through_two_peaks() -> None:
     # This process has gigabytes of earlier tests, which may come or go meanwhile.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as another:
         found = another.submit(memory, fill, 6, CPU).result()
         assert found.image == pytest.approx(200 * MEGABYTE, rel=0.1)
-        assert found.of(3) == pytest.approx(another.submit(peak, 3).result(), rel=0.1)
+        three, one = (another.submit(most, partial(fill, n), CPU).result() for n in (3, 1))
+        assert found.of(3) == pytest.approx(three, rel=0.1)
         # An earlier, larger peak does not count.
-        assert another.submit(peak, 1).result() < found.of(2)
+        assert one < found.of(2)
 
 
 TOOK = Costs(

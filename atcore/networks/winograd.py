@@ -43,10 +43,14 @@ def _gather(lines: Iterable[Tensor], into: Iterable[Tensor]) -> None:
 
 
 def _convolved(x: Tensor, kernels: Tensor, order: Sequence[int]) -> Tensor:
-    """N x H x W x outputs of N x H x W x inputs and transformed kernels, 16 x inputs x outputs."""
-    n, height, width, inputs = x.shape
+    """N x outputs x H x W of N x inputs x H x W and transformed kernels, 16 x inputs x outputs.
+
+    No view of another tensor: what comes next may change it in place.
+    """
+    n, inputs, height, width = x.shape
     down, across = (height + 1) // 2, (width + 1) // 2
-    padded = F.pad(x, (0, 0, 1, 2 * across - width + 1, 1, 2 * down - height + 1))
+    around = (0, 0, 1, 2 * across - width + 1, 1, 2 * down - height + 1)
+    padded = F.pad(x.permute(0, 2, 3, 1), around)
     rows = padded.new_empty(4, n, down, 2 * across + 2, inputs)
     _spread((padded[:, i : i + 2 * down : 2] for i in range(4)), (rows[i] for i in order))
     squares = padded.new_empty(4, 4, n, down, across, inputs)
@@ -55,24 +59,25 @@ def _convolved(x: Tensor, kernels: Tensor, order: Sequence[int]) -> Tensor:
     products = torch.bmm(squares.view(16, -1, inputs), kernels).view(4, 4, n, down, across, -1)
     halves = products.new_empty(2, *products.shape[1:])
     _gather((products[i] for i in order), halves)
-    result = products.new_empty(n, down, 2, across, 2, products.shape[-1])
-    places = result.permute(2, 4, 0, 1, 3, 5)
+    whole = (n, products.shape[-1], 2 * down, 2 * across)
+    result = torch.empty(whole, memory_format=torch.channels_last)
+    places = result.permute(0, 2, 3, 1).view(n, down, 2, across, 2, -1).permute(2, 4, 0, 1, 3, 5)
     _gather((halves[:, i] for i in order), (places[:, 0], places[:, 1]))
-    return result.view(n, 2 * down, 2 * across, -1)[:, :height, :width]
+    if whole[2:] == (height, width):
+        return result
+    return result[:, :, :height, :width].clone(memory_format=torch.channels_last)
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernels: Tensor) -> Tensor:
         ctx.save_for_backward(kernels)
-        found = _convolved(x.permute(0, 2, 3, 1), kernels.transpose(1, 2), _STRAIGHT)
-        return found.permute(0, 3, 1, 2)
+        return _convolved(x, kernels.transpose(1, 2), _STRAIGHT)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (kernels,) = ctx.saved_tensors
-        found = _convolved(gradient.permute(0, 2, 3, 1), kernels, _MIRRORED)
-        return found.permute(0, 3, 1, 2), None
+        return _convolved(gradient, kernels, _MIRRORED), None
 
 
 def worthwhile(

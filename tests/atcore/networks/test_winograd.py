@@ -33,6 +33,7 @@ def test_a_hand_made_kernel_moves_and_sums() -> None:
 
 
 @given(
+    images=st.integers(1, 2),
     height=st.integers(1, 7),
     width=st.integers(1, 7),
     inputs=st.integers(1, 5),
@@ -43,6 +44,7 @@ def test_a_hand_made_kernel_moves_and_sums() -> None:
 )
 def test_values_and_gradients_are_those_of_torch(
     *,
+    images: int,
     height: int,
     width: int,
     inputs: int,
@@ -54,11 +56,12 @@ def test_values_and_gradients_are_those_of_torch(
     torch.manual_seed(seed)
     form = torch.channels_last if channels_last else torch.contiguous_format
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias).to(memory_format=form)
-    x = torch.randn(2, inputs, height, width).to(memory_format=form).requires_grad_()
-    weight = torch.randn(2, outputs, height, width)
+    x = torch.randn(images, inputs, height, width).to(memory_format=form).requires_grad_()
+    weight = torch.randn(images, outputs, height, width)
 
     def seen(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = network(x)
+        # In place, as what follows a convolution in many networks.
+        y = network(x).neg_()
         return y, torch.autograd.grad((y * weight.to(y.dtype)).sum(), x)[0]
 
     exact = seen(copy.deepcopy(convolution).double(), x.detach().double().requires_grad_())

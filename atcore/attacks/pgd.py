@@ -10,6 +10,17 @@ from atcore.attacks.threats import ThreatModel
 from atcore.base.errors import UserError
 
 
+def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """The log-odds against the labels, summed over the images.
+
+    It rises with the cross-entropy, whose gradient is that of the log-odds times the probability of
+    a mistake. Where a network is very sure that is no number of float32 but 0.
+    """
+    own = labels[:, None]
+    others = logits.scatter(1, own, -torch.inf).logsumexp(1)
+    return (others - logits.gather(1, own)[:, 0]).sum()
+
+
 @dataclass(frozen=True, kw_only=True)
 class PGD:
     """Projected gradient ascent on the cross-entropy (Madry et al. 2018, arXiv 1706.06083, eq. 2).
@@ -92,7 +103,7 @@ class PGD:
         An image leaves the batch as soon as it is misclassified (which may be before the first
         step), so that no later step can undo the success and none is wasted. Images that stand
         every step come back as they are after the last one. Never weaker than `perturb`.
-        Arguments and result are those of `perturb`, but y has to be labels.
+        Arguments and result are those of `perturb`, but y has to be labels, of two classes or more.
         """
         delta = self._start(x, noise)
         result = torch.empty_like(x)
@@ -106,7 +117,10 @@ class PGD:
             correct = logits.argmax(1) == labels
             if step == self.steps or not correct.any():
                 break
-            loss = F.cross_entropy(logits, labels, reduction="sum")
+            if self.threat.weighs_loss:
+                loss = F.cross_entropy(logits, labels, reduction="sum")
+            else:
+                loss = _log_odds(logits, labels)
             (gradient,) = torch.autograd.grad(self.threat.objective(loss, delta), delta)
             delta = self.threat.valid(images, self.step(delta.detach(), gradient))[correct]
             standing = standing[correct]

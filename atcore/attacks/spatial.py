@@ -110,5 +110,9 @@ class Spatial(Linf):
     def valid(self, x: Tensor, delta: Tensor) -> Tensor:  # noqa: ARG002
         return delta
 
+    @property
+    def weighs_loss(self) -> bool:
+        return self.smoothness > 0
+
     def objective(self, loss: Tensor, delta: Tensor) -> Tensor:
         return loss - self.smoothness * roughness(delta)

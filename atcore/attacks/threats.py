@@ -66,6 +66,11 @@ class ThreatModel(ABC):
         # Clipping to the pixel range moves every pixel towards x, so the norm cannot grow.
         return (x + delta).clamp_(0, 1).sub_(x)
 
+    @property
+    def weighs_loss(self) -> bool:
+        """Whether the objective has other terms, so that the loss counts by its size too."""
+        return False
+
     def objective(self, loss: Tensor, delta: Tensor) -> Tensor:  # noqa: ARG002
         """What the attacker maximises, given the loss summed over the images."""
         return loss
@@ -92,6 +97,9 @@ class L2(ThreatModel):
     """||delta||_2 <= eps, over all pixels and channels of an image."""
 
     def step(self, gradient: Tensor, size: float | Tensor) -> Tensor:
+        # To a size whose squares are numbers, by powers of two, which leave all bits as they are.
+        largest = gradient.abs().amax((1, 2, 3), keepdim=True)
+        gradient = torch.ldexp(gradient, -torch.frexp(largest).exponent)
         return gradient * (_inverse_norms(gradient) * size)
 
     def project(self, delta: Tensor) -> Tensor:

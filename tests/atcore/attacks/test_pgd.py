@@ -258,6 +258,26 @@ def test_until_fooled_keeps_a_misclassified_image_that_later_steps_lose() -> Non
     assert Bump()(first).argmax(1).item() == 1
 
 
+@pytest.mark.parametrize("threat", [Linf(0.3), L2(4.0)], ids=repr)
+@pytest.mark.parametrize("sureness", [1, 30, 1000])
+def test_sureness_is_no_robustness(threat: ThreatModel, sureness: int) -> None:
+    network = smooth_network()
+    x, _, noise = random_images(20, 0)
+    y = network(x).argmax(1)
+    with torch.no_grad():
+        network[3].weight.mul_(sureness)
+        network[3].bias.mul_(sureness)
+    attack = PGD(threat=threat, step_size=0.1 * float(threat.eps), steps=20)
+    attacked = attack.until_fooled(network, x, y, noise)
+    assert (network(attacked).argmax(1) != y).all()
+
+
+def test_an_l2_step_along_a_tiny_gradient_is_as_long_as_any() -> None:
+    gradient = torch.randn(2, 3, 8, 8)
+    step = L2(1.0).step(gradient, 0.5)
+    assert torch.equal(L2(1.0).step(torch.ldexp(gradient, torch.tensor(-100)), 0.5), step)
+
+
 @settings(max_examples=25)
 @given(
     norm=st.sampled_from([Linf, L2, Spatial]),

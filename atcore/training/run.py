@@ -19,7 +19,7 @@ import copy
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -83,6 +83,17 @@ def torch_rng(
     return torch.Generator(device=device).manual_seed(key)
 
 
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let modules that take no generator, as for initial weights and dropout, draw what it would.
+
+    On a CPU torch's own generator is afterwards as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        yield
+
+
 class Training:
     """The mutable state of one training run, the same on all its workers between two steps."""
 
@@ -112,8 +123,7 @@ class Training:
         self.workers = Workers(rank, spec.workers)
         self.per_epoch = math.ceil(images / spec.batch_size) * spec.updates_per_batch
         self.steps = spec.epochs * self.per_epoch
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_rng(spec.seed, "train/weights").initial_seed())
+        with drawing_from(torch_rng(spec.seed, "train/weights")):
             model = build(model_spec)
         if spec.start is not None:
             spec.start.copy_to(model)
@@ -330,19 +340,20 @@ class Training:
             for index, batch in enumerate(train.batches(order.split(spec.batch_size)))
             for part in self.parts(batch, start + index * spec.updates_per_batch)
         )
-        for index, part in enumerate(parts):
-            step = start + index
-            rate = SCHEDULES[spec.schedule](step, self.steps, spec.learning_rate)
-            loss, right = self.update(part, rate)
-            if spec.ema:
-                follow(self.average, self.model, step, spec.ema)
-            losses.append(loss)
-            correct.append(right)
-            seen += part.batch
-            if spec.stop_at_accuracy is not None and (index + 1) % check_every == 0:
-                reached = self.validate(validation, None) >= spec.stop_at_accuracy
-                if reached:
-                    break
+        with drawing_from(torch_rng(spec.seed, "train/dropout", number, self.workers.rank)):
+            for index, part in enumerate(parts):
+                step = start + index
+                rate = SCHEDULES[spec.schedule](step, self.steps, spec.learning_rate)
+                loss, right = self.update(part, rate)
+                if spec.ema:
+                    follow(self.average, self.model, step, spec.ema)
+                losses.append(loss)
+                correct.append(right)
+                seen += part.batch
+                if spec.stop_at_accuracy is not None and (index + 1) % check_every == 0:
+                    reached = self.validate(validation, None) >= spec.stop_at_accuracy
+                    if reached:
+                        break
         loss_sums, correct_sum = torch.stack(losses), torch.stack(correct).sum()
         self.workers.sum(loss_sums)
         self.workers.sum(correct_sum)

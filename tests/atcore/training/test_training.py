@@ -138,6 +138,18 @@ def test_a_run_depends_on_its_seed_and_on_nothing_else_random() -> None:
     assert weights(other) != weights(first)
 
 
+def test_so_does_one_with_dropout_also_where_it_goes_on_from_a_checkpoint() -> None:
+    network = model_spec(TRAIN, "mobilenet_v3_small")
+    spec = training_spec()
+    torch.manual_seed(1)
+    whole = list(train(spec, network, TRAIN, VALIDATION))
+    torch.manual_seed(2)
+    resumed = list(train(spec, network, TRAIN, VALIDATION, checkpoint=whole[0].checkpoint))
+    ends = (trained_weights(each[-1].checkpoint, network) for each in (whole, resumed))
+    expected, found = map(weights_to_bytes, ends)
+    assert found == expected
+
+
 def test_a_network_is_trained_on_crops_of_larger_images() -> None:
     larger = LoadedSplit(F.pad(TRAIN.images, (0, 0, 2, 2, 2, 2)), TRAIN.labels)
     training = Training(EVERYTHING, model_spec(TRAIN), len(TRAIN.labels), torch.device("cpu"))

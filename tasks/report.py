@@ -109,7 +109,7 @@ def _dataset(settings: Params, name: str) -> Dataset:
         record
         for method, tables in answers.items()
         for seed, parts in zip(run.seeds_of(method), tables, strict=True)
-        for record in summarise(name, method, seed, parts, len(info["classes"]))
+        for record in summarise(name, method, seed, parts)
     ]
     salience = {method: _salience(settings, name, method) for method in run.models}
     records += [

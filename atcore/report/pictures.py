@@ -17,6 +17,7 @@ from atcore.report.figures import (
     png,
 )
 from atcore.report.inputs import Dataset
+from atcore.report.records import CHANCE
 from atcore.report.salience_grid import grid
 from atcore.statistics.estimates import Estimate
 from atcore.statistics.levels import middle
@@ -74,7 +75,7 @@ def _chart(
     title = _title(variant, kind, measure)
     levels = results.levels(variant, measure)
     if len(levels) > 1 or measure == "robust_accuracy":
-        chance = 1 / len(dataset.classes)
+        chance = next(r.value for r in results.shown if r.measure == CHANCE)
         figure = curve(
             results,
             style,

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import combinations
 
+import numpy as np
+
 from atcore.base.errors import UserError
 from atcore.evaluation.predictions import ATTACKS, AUTO_ATTACKS, Predictions
 from atcore.images.table import CLEAN
@@ -59,12 +61,10 @@ def _measures(part: Predictions, clean: Predictions) -> dict[str, Estimate | Non
     }
 
 
-def summarise(
-    dataset: str, method: str, seed: int, parts: Sequence[Predictions], classes: int
-) -> list[Record]:
+def summarise(dataset: str, method: str, seed: int, parts: Sequence[Predictions]) -> list[Record]:
     """Every measure of every part of one network; one that no image counts for is left out.
 
-    The first is what a guess among `classes` is worth, `chance`, which has no interval.
+    The first is `chance`, what it is worth to guess the most frequent class; it has no interval.
 
     Raises:
         UserError: the answers on clean images are missing.
@@ -74,7 +74,8 @@ def summarise(
         raise UserError(
             f"{dataset}, {method}, seed {seed}: the prediction table has no part {CLEAN!r}"
         )
-    chance = 1 / classes
+    most = int(np.bincount(clean.labels, minlength=1).max())
+    chance = most / max(1, len(clean.labels))
     guess = Record(
         dataset, method, CLEAN, 0.0, CHANCE, chance, chance, chance, len(clean.ids), seed
     )

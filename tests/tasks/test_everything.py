@@ -163,7 +163,6 @@ def test_every_method_trains_and_gets_every_measure(
             predict(model, table, variant=name, level=level, attack=attack, seed=0, device="cpu")
             for name, level, attack, table in jobs
         ],
-        len(images.test.classes),
     )
     found: dict[str, set[str]] = {}
     for record in records:

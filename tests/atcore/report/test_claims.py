@@ -27,18 +27,19 @@ _KINDS = {
 
 
 def answers(variant: str, hits: int, *, first: int = 0, level: float = 1.0) -> Predictions:
-    """Images first .. first + hits - 1 are right; where shape and texture differ, others say 1."""
+    """Images first .. first + hits - 1 are right; others answer with the class of the texture."""
     ids = np.arange(IMAGES, dtype=np.int64)
+    labels = (ids % 3).astype(np.int32)
+    wrong, third = (labels + 1) % 3, (labels + 2) % 3
     right = (ids >= first) & (ids < first + hits)
-    predicted = np.where(right, 0, 1).astype(np.int32)
     return Predictions(
         variant=variant,
         level=level,
         ids=ids,
-        labels=np.zeros(IMAGES, np.int32),
-        top3=np.stack([predicted, 1 - predicted, np.full(IMAGES, 2, np.int32)], 1),
+        labels=labels,
+        top3=np.stack([np.where(right, labels, wrong), np.where(right, wrong, labels), third], 1),
         probabilities=np.zeros((IMAGES, 3), np.float32),
-        texture_labels=np.ones(IMAGES, np.int32) if variant == "cue_conflict" else None,
+        texture_labels=wrong if variant == "cue_conflict" else None,
     )
 
 
@@ -60,7 +61,7 @@ def dataset(*seeds: dict[str, list[Predictions]], kinds: dict[str, str] | None =
         record
         for seed, tables in enumerate(seeds)
         for method, parts in tables.items()
-        for record in summarise("d", method, seed, parts, classes=3)
+        for record in summarise("d", method, seed, parts)
     ]
     return Dataset(
         name="d",
@@ -151,6 +152,20 @@ def test_nothing_is_claimed_of_a_network_that_guesses() -> None:
         "pgd_failed is not clearly better than a guess on clean images: it has learned nothing, "
         "and no claim is tested on it."
     ]
+
+
+def test_to_answer_with_the_most_frequent_class_is_a_guess() -> None:
+    # 48 of 60 images are of class 0, and `pgd` has learned that alone.
+    labels = (np.arange(IMAGES) >= 48).astype(np.int32)
+    seen = {"standard": table(10, 40, 5), "pgd": table(60, 60, 60, clean=60)}
+    for parts in seen.values():
+        for part in parts:
+            part.labels[:] = labels
+    for part in seen["pgd"]:
+        part.top3[:] = [0, 1, 2]
+    run = dataset(seen)
+    assert run.results.guessing("pgd") == [0]
+    assert claims_of([run]) == []
 
 
 def test_only_images_that_both_know_are_compared() -> None:

@@ -6,6 +6,7 @@ from torch import nn
 
 from atcore.attacks.auto_attack import AutoAttack
 from atcore.attacks.pgd import PGD
+from atcore.base.errors import UserError
 from atcore.base.rng import start_noise, stream_key
 from atcore.evaluation.predictions import TOP, Predictions
 from atcore.images.pixels import to_pixels
@@ -29,6 +30,9 @@ def predict(
         table: the images; all of them are one batch.
         variant, level: what the images are; noted in the result.
         attack: perturbs the images first, as strongly as it can; None leaves them as they are.
+
+    Raises:
+        UserError: a logit is no number, so that there is no answer.
     """
     x = to_pixels(torch.from_numpy(table.images.copy()).to(device))
     if attack is not None:
@@ -42,6 +46,12 @@ def predict(
             x = attack.until_fooled(model, x, y, noise.to(device))
     with torch.no_grad():
         probabilities = model(x).softmax(dim=1)
+    lost = (~probabilities.isfinite().all(1)).nonzero()
+    if len(lost):
+        raise UserError(
+            f"{variant}, level {level:g}: the network gives image {table.ids[int(lost[0])]} logits "
+            "that are no numbers; look at what it divides by, or leave the variant out"
+        )
     top = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)
     missing = ((0, 0), (0, TOP - top.indices.shape[1]))
     return Predictions(

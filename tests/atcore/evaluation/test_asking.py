@@ -7,6 +7,7 @@ import torch
 from atcore.attacks.pgd import PGD
 from atcore.attacks.spatial import Spatial
 from atcore.attacks.threats import Linf
+from atcore.base.errors import UserError
 from atcore.evaluation.asking import predict
 from atcore.images.table import ImageTable
 from atcore.networks.architecture import ModelSpec
@@ -72,6 +73,20 @@ def build_and_load(spec: ModelSpec, weights: bytes) -> torch.nn.Module:
     model = build(spec)
     model.load_state_dict(load(weights))
     return model.eval()
+
+
+class Standardising(torch.nn.Module):
+    """Divides by the deviation of an image's pixels, which may be zero."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return ((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))[:, :, 0, 0]
+
+
+def test_logits_that_are_no_numbers_are_no_answer() -> None:
+    table = _table(4, 3)
+    table.images[2] = 0
+    with pytest.raises(UserError, match=r"^dark, level 8: the network gives image 102 logits that"):
+        predict(Standardising(), table, variant="dark", level=8, attack=None, seed=0, device="cpu")
 
 
 def test_two_classes_leave_the_third_place_empty() -> None:

@@ -35,7 +35,9 @@ def low_frequencies(image: NDArray[np.uint8], radius: float) -> Floats:
             f"level {radius:g} is not allowed for images of {height} x {width} px; give a radius "
             f"of at most {math.floor(10 * corner) / 10:g} cycles per image"
         )
-    down, across = np.fft.fftfreq(height, 1 / height), np.fft.rfftfreq(width, 1 / width)
+    # In whole numbers: as shares of a side and multiplied, some come out beside them.
+    down = np.fft.ifftshift(np.arange(height) - height // 2)
+    across = np.arange(width // 2 + 1)
     kept = np.hypot(down[:, None], across) <= radius
     spectrum = np.fft.rfft2(image, axes=(0, 1)) * kept[..., None]
     return np.fft.irfft2(spectrum, (height, width), axes=(0, 1))

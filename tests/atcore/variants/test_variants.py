@@ -29,6 +29,7 @@ from atcore.stylizing.styles import crop
 from atcore.stylizing.styles import pictures as pictures_of
 from atcore.variants import edges
 from atcore.variants.filtered import transfer
+from atcore.variants.fourier import low_frequencies
 from atcore.variants.kinds import KINDS, vary
 from atcore.variants.patch_shuffled import permutation, shuffle
 from atcore.variants.saturated import lookup
@@ -383,6 +384,17 @@ def test_a_wave_is_kept_or_removed_exactly(
     assert only_channel("low_pass", at, image) == image.tolist()
     assert only_channel("high_pass", below, image) == image.tolist()
     assert only_channel("high_pass", at, image) == FLAT.tolist()
+
+
+# Of some sides a frequency that is computed by division lies beside its whole number.
+@pytest.mark.parametrize("side", [49, 98, 103, 196, 224])
+@pytest.mark.parametrize("across", [False, True])
+def test_a_wave_at_the_level_is_kept_whatever_the_side(side: int, *, across: bool) -> None:
+    line = 128 + 100 * np.cos(2 * np.pi * 4 * np.arange(side) / side)
+    wide = np.broadcast_to(line[:, None], (side, side))
+    image = np.rint((wide.T if across else wide)[..., None].repeat(3, 2)).astype(np.uint8)
+    assert low_frequencies(image, 4).std() == pytest.approx(image.std(), rel=0.01)
+    assert low_frequencies(image, 3.99).std() == pytest.approx(0, abs=0.5)
 
 
 def test_a_sum_of_waves_is_taken_apart() -> None:

@@ -97,13 +97,26 @@ def given_command(usage: str, *, ready: bool = True) -> list[str]:
     return command
 
 
+def _signals() -> int:
+    """Descriptor that becomes readable with the first SIGTERM or SIGINT to this process.
+
+    Nothing else comes of them: an exception could lose a command that is being started or stopped.
+    """
+    told, telling = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not SIG_IGN, which the command would inherit.
+        signal.signal(number, lambda *_: None)
+    return told
+
+
 def main() -> int:
-    exit_on(signal.SIGTERM, signal.SIGINT)
+    told = _signals()
     with subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, start_new_session=True) as child:
         try:
             ended = os.pidfd_open(child.pid)
-            # Nothing is ever written: readable means closed.
-            ready, _, _ = select.select([ended, sys.stdin], [], [])
+            # Nothing is ever written to the input: readable means closed.
+            ready, _, _ = select.select([ended, sys.stdin, told], [], [])
             if ended not in ready:
                 return 128 + signal.SIGTERM
             status = child.wait()

@@ -1,15 +1,18 @@
 """Files that DVC writes in place, cut off at every byte, and DVC's own reading of what is left."""
 
 import json
+import os
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from dvc.dvcfile import Lockfile
+from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.rwlock import _edit_rwlock
+from dvc.rwlock import _edit_rwlock, rwlock
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.utils.serialize import dump_yaml
 from dvc_data.hashfile.hash_info import HashInfo
@@ -62,6 +65,26 @@ def test_a_torn_rwlock_is_removed_and_a_whole_one_stays(repo: Any, tmp_path: Pat
     mend(tmp_path)
     with _edit_rwlock(repo.tmp_dir, repo.fs, False) as lock:
         assert list(lock["write"]) == [str(tmp_path / "data")]
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_a_lost_process_whose_number_is_in_use_again_keeps_nobody_away(
+    repo: Any, tmp_path: Path, mode: str
+) -> None:
+    file, data = Path(repo.tmp_dir, "rwlock"), str(tmp_path / "data")
+    entry = {"pid": os.getpid(), "cmd": "flow run"}
+    file.write_text(json.dumps({mode: {data: [entry] if mode == "read" else entry}}))
+    mend(tmp_path)
+    with (
+        pytest.raises(LockError, match="flow run"),
+        rwlock(repo.tmp_dir, repo.fs, "dvc repro", [], [data], False),
+    ):
+        pass
+    before_this_process = psutil.Process().create_time() - 1
+    os.utime(file, (before_this_process, before_this_process))
+    mend(tmp_path)
+    with rwlock(repo.tmp_dir, repo.fs, "dvc repro", [], [data], False):
+        pass
 
 
 def test_a_torn_entry_of_the_run_cache_is_as_good_as_none(

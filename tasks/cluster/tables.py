@@ -8,6 +8,7 @@ it, and held against its checksums before it gets that name.
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from atcore.base.files import replacing
 from atcore.images.stored import Rows, StoredTable
 from atcore.images.table import ImageTable
 from tasks.cluster import pool
+from tasks.processes import disk
 
 _PIECE = 16 * 2**20
 _GIGABYTE = 10**9
@@ -29,22 +31,25 @@ _GIGABYTE = 10**9
 
 def _folder() -> Path:
     """Where this node keeps tables."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "atcnn", "tables")
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "atcnn", "tables")
     try:
+        folder = folder.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except PermissionError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the home.
+        if disk.is_full(error):
+            raise
         raise UserError(
-            f"{folder}: the node {socket.gethostname()} may not keep image tables there; "
+            f"{folder}: the node {socket.gethostname()} cannot keep image tables there; "
             "start it with another XDG_CACHE_HOME"
         ) from error
     return folder
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def _locked(file: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     """Whoever holds the lock and dies gives it back."""
     with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, how)
         yield
 
 
@@ -57,11 +62,24 @@ def _used(folder: Path) -> int:
     return used
 
 
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what workers that were killed have left of tables on their way."""
+    for part in folder.glob(".*.arrow.writing-*"):
+        lock = folder / f"{part.name.split('.')[1]}.lock"
+        # Who writes it holds the lock, and has removed it when he gives that back.
+        with (
+            suppress(BlockingIOError, FileNotFoundError),
+            _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB),
+        ):
+            shutil.rmtree(part)
+
+
 def _make_room(folder: Path, size: int, limit: int) -> None:
     """Remove the tables that were used the longest ago, until there is room for another one.
 
     Who reads one of them has it open and reads on.
     """
+    _remove_abandoned(folder)
     oldest_last = sorted(folder.glob("*.arrow"), key=lambda file: -file.stat().st_mtime)
     while oldest_last and _used(folder) + size > limit:
         oldest_last.pop().unlink()
@@ -93,7 +111,7 @@ class SharedTable:
         """The table, on the node where this is called.
 
         Raises:
-            UserError: this node may not keep tables, or none as large as this one, or what came of
+            UserError: this node cannot keep tables, or none as large as this one, or what came of
                 the workspace's file is damaged or another table.
         """
         if os.access(self.path, os.R_OK) and (mine := StoredTable(self.path)).digest == self.digest:

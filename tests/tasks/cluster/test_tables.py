@@ -1,13 +1,15 @@
 """Tables on nodes that do not see the workspace: fetched once, whole, and within a limit."""
 
+import fcntl
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,32 @@ def test_who_dies_while_fetching_leaves_it_to_the_next(node: Node) -> None:
     (found,) = node.read(table)
     assert is_of(found, table)
     assert node.kept == {f"{table.digest}.arrow"}
+
+
+def test_what_the_dead_left_on_its_way_costs_no_table_its_place(node: Node) -> None:
+    left = node.share("left", count=9000)
+    with node.reading(left) as process:
+        wait_until(lambda: node.kept, "a part of the table")
+        process.kill()
+        process.wait()
+    assert node.kept == {f"{left.digest}.arrow"}
+    a, b = (node.share(name, limit=left.size / 1e9) for name in "ab")
+    with (node.cache / "atcnn/tables" / f"{left.digest}.lock").open() as lock:
+        # As long as somebody is at it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        node.read(a)
+        assert node.kept == {f"{table.digest}.arrow" for table in (left, a)}
+    node.read(b)
+    assert node.kept == {f"{table.digest}.arrow" for table in (a, b)}
+
+
+@pytest.mark.parametrize("cache", ["/proc/cache", "/dev/null", "~nobody-of-this-name"])
+def test_a_folder_where_nothing_can_be_kept_is_named(node: Node, cache: str) -> None:
+    (found,) = replace(node, cache=Path(cache)).read(node.share("a"))
+    assert found["error"] == (
+        f"{cache}/atcnn/tables: the node {socket.gethostname()} cannot keep image tables there; "
+        "start it with another XDG_CACHE_HOME"
+    )
 
 
 def tables_in(node: Node) -> list[Path]:

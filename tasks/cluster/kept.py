@@ -94,7 +94,10 @@ def _answer(cluster: LocalCluster, say: Callable[[str, Any], None]) -> None:
     except NotStartedError as error:
         say("error", str(error))
     except OSError as error:
-        say("full", str(error.filename))
+        if disk.is_full(error):
+            say("full", str(error.filename))
+        else:
+            say("error", f"Ray has not started: {error}")
 
 
 def _serve(listener: socket.socket) -> None:

@@ -115,7 +115,8 @@ def main(dataset: str, stylizer: str) -> None:
     with pool.connect(), track(label, chosen.steps) as advance:
         encoder, styles = pool.call(_read, stylizer, chosen, contents.images.shape[1])
         drawn = None if styles is None else styles.tobytes()
-        decisive = (chosen, settings.run.seed, encoder, drawn, contents.digest)
+        named = (dataset, stylizer)  # Entries of equal content are trained side by side.
+        decisive = (named, chosen, settings.run.seed, encoder, drawn, contents.digest)
         saved = paths.CHECKPOINTS / f"{run_name(decisive, deciding('stylizer'))}.pt"
         done = 0
         arguments = (settings, stylizer, encoder, shared(contents, settings.ray.cache), styles)
@@ -130,4 +131,4 @@ def main(dataset: str, stylizer: str) -> None:
         (folder / "stylizer.safetensors").write_bytes(weights)
         history = {"losses": [asdict(entry) for entry in progress.history]}
         (folder / "stylizer.json").write_text(json.dumps(history, indent=2) + "\n")
-    saved.unlink()
+    saved.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ with a storage that all nodes share (`tasks.cluster.data_parallel`).
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -241,9 +242,10 @@ def main(dataset: str, method: str, seed: int) -> None:
     target = None
     if chosen.stop_at is not None:
         target = trained.validation_accuracy(dataset, chosen.stop_at, seed)
-    decisive = (chosen, data.training, data.image_size, settings.training, seed, start, target)
+    named = (dataset, method, seed)  # Entries of equal content are trained side by side.
+    decisive = (named, chosen, data.training, data.image_size, settings.training, start, target)
     name = run_name((decisive, training.digest, validation.digest), deciding("train"))
-    how = (settings, dataset, method, seed)
+    how = (settings, *named)
     epochs = _epochs(settings, dataset, method)
     with pool.connect(), track(f"train {dataset} {method} {seed}", epochs) as advance:
         tables = [shared(each, settings.ray.cache) for each in (training, validation)]
@@ -280,4 +282,5 @@ def main(dataset: str, method: str, seed: int) -> None:
     write_text(paths.training(dataset, method, seed), progress.summary(method, target))
     origin = _origin(chosen, data.training, progress)
     trained.write(dataset, method, seed, model, weights, origin)
-    forget()
+    with suppress(FileNotFoundError):  # Somebody else has removed it, and nobody needs it now.
+        forget()

@@ -188,3 +188,17 @@ def test_a_training_that_loses_its_worker_goes_on_to_the_same_model(
         finished = succeeded(running.wait())
     assert "lost the worker" in finished.output
     require_the_same_model(pipeline, untrained)
+
+
+def test_a_method_of_equal_content_leaves_the_checkpoint_of_another_one_alone(
+    untrained: Workspace,
+) -> None:
+    untrained.set({"method.twin": untrained.parameters["method"]["pgd_linf_8"]})
+    with start(untrained, *TRAIN) as running:
+        wait_until(lambda: untrained.checkpoint, "the first checkpoint")
+        running.kill()
+    kept = untrained.checkpoint
+
+    twin = ("train", "shapes", "twin", "0")
+    assert first_epoch(twin, succeeded(untrained.stage(*twin)).output) == 1
+    assert untrained.checkpoint == kept

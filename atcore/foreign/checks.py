@@ -31,15 +31,21 @@ def require_sound(network: nn.Module, images: Tensor, classes: int, where: str) 
         try:
             answers, again = network(images), network(images)
             alone = torch.cat([network(image[None]) for image in images])
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{where}: does not take {len(images)} images as well as one ({reason}); export it "
-                'with dynamic_shapes=({0: Dim("batch")},)'
+                'with dynamic_shapes=({0: Dim("batch")},), and write flatten(1) instead of '
+                "squeeze()"
             ) from error
     if answers.shape != (len(images), classes):
         raise UserError(
             f"{where}: gives {list(answers.shape)} for {len(images)} images of {classes} classes"
+        )
+    if alone.shape != answers.shape:
+        raise UserError(
+            f"{where}: gives another shape for one image than for a batch; write flatten(1) "
+            "instead of squeeze()"
         )
     if not answers.isfinite().all():
         raise UserError(f"{where}: gives logits that are no numbers; look at its weights")

@@ -156,6 +156,21 @@ def test_a_network_recorded_in_training_is_refused(file: Path) -> None:
     assert_refused(lambda _: taken(given(file.parent, None)), file, "something in it is random")
 
 
+@pytest.mark.parametrize("classes", [None, "names.txt"])
+def test_a_network_that_squeezes_is_refused_with_what_to_write_instead(
+    file: Path, classes: str | None
+) -> None:
+    class Squeezing(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.linear(F.adaptive_avg_pool2d(self.conv(x), 1).squeeze())
+            return logits
+
+    record(Squeezing().eval(), file)
+    (file.parent / "names.txt").write_text("eel\ndog\ncat\n")  # in another order
+    described = given(file.parent, None, classes=classes)
+    assert_refused(lambda _: taken(described), file, "one", "write flatten(1) instead of squeeze()")
+
+
 @pytest.mark.parametrize(
     ("example", "said"),
     [

@@ -67,6 +67,28 @@ def require_sound(network: nn.Module, images: Tensor, classes: int, where: str) 
     _require_gradient(network, images, where)
 
 
+def require_as_recorded(
+    network: nn.Module, recorded: nn.Module, images: Tensor, where: str
+) -> None:
+    """Check that a program answers in the layout that it is used in as in that of its recording.
+
+    Args:
+        network: computes with channels last.
+        recorded: the same, with weights that are contiguous.
+        images: as of `require_sound`.
+        where: what a message on it begins with.
+
+    Raises:
+        UserError: it does not.
+    """
+    with torch.no_grad():
+        if not _same(network(images), recorded(images.contiguous())):
+            raise UserError(
+                f"{where}: gives other answers with the channels last in memory; it changes a view "
+                "of its values in place, as v = y.view(...); v.mul_(2), so write v = v * 2"
+            )
+
+
 def _require_gradient(network: nn.Module, images: Tensor, where: str) -> None:
     pixels = images.clone().requires_grad_()
     remedy = (

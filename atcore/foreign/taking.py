@@ -7,7 +7,7 @@ from torch import Tensor
 
 from atcore.base.errors import UserError
 from atcore.foreign import diagnosis
-from atcore.foreign.checks import require_sound
+from atcore.foreign.checks import require_as_recorded, require_sound
 from atcore.foreign.converting import answering, converted
 from atcore.foreign.files import find
 from atcore.foreign.found import Found, Normalisation
@@ -16,6 +16,7 @@ from atcore.foreign.named import read_weights
 from atcore.foreign.outputs import outputs, wrong_count
 from atcore.foreign.programs import read_program
 from atcore.images.pixels import channel_statistics, to_pixels
+from atcore.networks import programs
 from atcore.networks.architecture import PROGRAM, ModelSpec
 from atcore.networks.models import load, normalising, weights_to_bytes
 
@@ -93,7 +94,11 @@ def take_in(given: Given, classes: tuple[str, ...], images: Tensor, labels: Tens
         else:
             weights = converted(network, found.size, image_size, normalisation, named, str(file))
     final = load(spec, weights)
-    require_sound(final, to_pixels(images[:_CHECKED]), len(classes), str(file))
+    shown = to_pixels(images[:_CHECKED])
+    require_sound(final, shown, len(classes), str(file))
+    if spec.architecture == PROGRAM:
+        recorded = programs.module(programs.read(weights))
+        require_as_recorded(final, recorded, shown, str(file))
     remarks = [*found.remarks, *([picked] if picked else []), *named.remarks]
     if found.size != image_size:
         remarks.append(f"Images are resized to {found.size} px inside it.")

@@ -156,6 +156,24 @@ def test_a_network_recorded_in_training_is_refused(file: Path) -> None:
     assert_refused(lambda _: taken(given(file.parent, None)), file, "something in it is random")
 
 
+@pytest.mark.parametrize("mean", [None, (0.4, 0.5, 0.6)])
+def test_a_network_that_changes_a_view_in_place_is_refused(
+    file: Path, mean: tuple[float, float, float] | None
+) -> None:
+    class Viewing(Plain):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.bn(self.conv(x))
+            v = y.view(y.size(0), -1)
+            v.sub_(v.mean(1, keepdim=True))
+            v.mul_(3)
+            logits: Tensor = self.linear(y.relu().mean((2, 3)))
+            return logits
+
+    record(Viewing().eval(), file)
+    described = given(file.parent, None, mean=mean, std=mean)
+    assert_refused(lambda _: taken(described), file, "changes a view of its values in place")
+
+
 @pytest.mark.parametrize("classes", [None, "names.txt"])
 def test_a_network_that_squeezes_is_refused_with_what_to_write_instead(
     file: Path, classes: str | None

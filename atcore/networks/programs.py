@@ -32,10 +32,13 @@ def read(data: bytes) -> ExportedProgram:
 def module(program: ExportedProgram) -> fx.GraphModule:
     """A program as a module, with frozen weights."""
     found = program.module(check_guards=False)
-    for node in found.graph.nodes:
-        # Views are of one layout in memory, here there are others than the program was recorded in.
-        if node.target is torch.ops.aten.view.default:
-            node.target = torch.ops.aten.reshape.default
+    for part in found.modules():  # such as what it does under torch.no_grad
+        if isinstance(part, fx.GraphModule):
+            for node in part.graph.nodes:
+                # Views are of one layout in memory, here there are others than it was recorded in.
+                if node.target is torch.ops.aten.view.default:
+                    node.target = torch.ops.aten.reshape.default
+            part.recompile()
     # Anew, as what `program.module` gives refuses `eval`, which is no matter to a recorded program.
     return fx.GraphModule(found, found.graph).requires_grad_(False).eval()
 

@@ -40,6 +40,13 @@ class _Field(nn.Module):
         return found
 
 
+class _Float32(nn.Module):
+    """Logits in the precision that all is computed with here."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits.float()
+
+
 def _fields(answers: Any) -> list[tuple[str | int, Any]]:
     if isinstance(answers, Mapping):
         first = [name for name in _FIELDS if name in answers]
@@ -48,7 +55,7 @@ def _fields(answers: Any) -> list[tuple[str | int, Any]]:
 
 
 def answering(network: nn.Module, size: int, where: str) -> tuple[nn.Module, int, str | None]:
-    """A network that gives logits alone, how many, and where they were among other things.
+    """A network that gives logits alone, float32, how many, and what of this it did not itself.
 
     Args:
         size: side in pixels of the images that it takes.
@@ -67,17 +74,23 @@ def answering(network: nn.Module, size: int, where: str) -> tuple[nn.Module, int
             f"{where}: takes no images of {size} px ({reason}); give the side that it takes as "
             "input_size"
         ) from error
+    kind = type(answers).__name__
+    whole: list[tuple[str | int | None, Any]] = [(None, answers)]
+    for field, found in whole if isinstance(answers, Tensor) else _fields(answers):
+        if isinstance(found, Tensor) and found.dim() == 2 and len(found) == count:
+            said = []
+            if field is not None:
+                network = _Field(network, field)
+                said.append(f"Its answers are {field!r} of the {kind} that it gives.")
+            if found.dtype != torch.float32:
+                network = nn.Sequential(network, _Float32())
+                precision = str(found.dtype).removeprefix("torch.")
+                said.append(f"Its answers are of {precision} and become float32.")
+            return network.eval(), found.shape[1], " ".join(said) or None
     if isinstance(answers, Tensor):
-        if answers.dim() == 2 and len(answers) == count:
-            return network, answers.shape[1], None
         raise UserError(
             f"{where}: gives {list(answers.shape)} for {count} images, not {count} x outputs"
         )
-    for field, found in _fields(answers):
-        if isinstance(found, Tensor) and found.dim() == 2 and len(found) == count:
-            said = f"Its answers are {field!r} of the {type(answers).__name__} that it gives."
-            return _Field(network, field).eval(), found.shape[1], said
-    kind = type(answers).__name__
     raise UserError(f"{where}: gives a {kind} without logits, {count} x outputs; return them alone")
 
 

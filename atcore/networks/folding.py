@@ -115,6 +115,8 @@ def _fold_functions(twin: fx.GraphModule, tensors: dict[str, Tensor]) -> Iterato
             or kernel is None
             or (offset is None) != (bias is None)
             or len(statistics) < len(others)
+            # In less precision, or in several, the product of both would be rounded otherwise.
+            or any(each.dtype != torch.float32 for each in held if each is not None)
         ):
             continue
         new = nn.Parameter(torch.empty_like(kernel)), nn.Parameter(torch.zeros_like(statistics[0]))

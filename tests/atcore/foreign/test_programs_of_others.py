@@ -109,6 +109,32 @@ def test_logits_are_found_among_what_it_gives(
         assert_close(answers(found), seeded()(to_pixels(images())))
 
 
+class Halved(Plain):
+    """Convolves and answers in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.conv(x.bfloat16())).relu().mean((2, 3))
+        logits: Tensor = self.linear(y.bfloat16())
+        return logits
+
+
+@pytest.mark.parametrize("normalising", [torch.float32, torch.bfloat16])
+def test_a_network_in_less_precision_answers_in_float32(
+    file: Path, normalising: torch.dtype
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Halved().eval()
+    network.bfloat16()
+    network.bn.to(normalising)
+    record(network, file)
+    found = taken(given(file.parent, None))
+    assert "Its answers are of bfloat16 and become float32." in found.facts.remarks
+    assert answers(found).dtype == torch.float32
+    with torch.no_grad():
+        assert_close(answers(found), network(to_pixels(images())).float())
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 

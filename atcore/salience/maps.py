@@ -97,6 +97,14 @@ def integrated_gradients(
     return _magnitude(found)
 
 
+def _dims(args: tuple[Any, ...], given: dict[str, Any]) -> list[int]:
+    """The dimensions that a call names after its tensor, one by one or as a list."""
+    named = given.get("dim", args[1:])
+    if isinstance(named, tuple) and named and isinstance(named[0], list | tuple):
+        named = named[0]
+    return [d for d in (named if isinstance(named, list | tuple) else [named]) if type(d) is int]
+
+
 class _Pooled(TorchFunctionMode):
     """Keeps the feature maps that a network last averages over all places.
 
@@ -104,12 +112,14 @@ class _Pooled(TorchFunctionMode):
     blocks too, and those folded have other modules than those they come from.
 
     Attributes:
-        maps: N x C x H x W, or None where the network has averaged none.
+        maps: N x C x H x W, or None where the network has averaged none, or goes on with others
+            that it does not average.
     """
 
     maps: Tensor | None = None
-    # What was last brought from N x C x H x W to N x H x W x C, before and after.
-    _turned: tuple[Tensor, Tensor] | None = None
+    # What was last brought from N x C x H x W to N x H x W x C, N x C x HW or, averaged, N x C x H:
+    # before, after, and over which dimensions there is still to average.
+    _turned: tuple[Tensor, Tensor, set[int]] | None = None
 
     def __torch_function__(
         self,
@@ -121,19 +131,30 @@ class _Pooled(TorchFunctionMode):
         given = kwargs or {}
         result = func(*args, **given)
         x = args[0] if args else None
+        if not isinstance(x, Tensor) or not isinstance(result, Tensor):
+            return result
         name = getattr(func, "__name__", "").split(".")[0]
-        if isinstance(x, Tensor) and x.dim() == 4:
-            whole = isinstance(result, Tensor) and result.shape[2:] == (1, 1)
-            first = given.get("dim", args[1] if len(args) > 1 else ())
-            dims = [*first] if isinstance(first, list | tuple) else []
-            if name == "adaptive_avg_pool2d" or (name == "avg_pool2d" and whole):
-                self.maps = x
-            elif name == "permute" and (dims or [*args[1:]]) == [0, 2, 3, 1]:
-                self._turned = x, result
-            elif name == "mean" and {d % 4 for d in dims} == {2, 3}:
-                self.maps = x
-            elif name == "mean" and dims == [1, 2] and self._turned and x is self._turned[1]:
-                self.maps = self._turned[0]
+        dims = _dims(args, given)
+        over = {d % x.dim() for d in dims} if name == "mean" else set()
+        if x.dim() == 4 and (
+            name == "adaptive_avg_pool2d"
+            or (name == "avg_pool2d" and result.shape[2:] == (1, 1))
+            or over == {2, 3}
+        ):
+            self.maps = x
+        elif over and self._turned and x is self._turned[1] and over == self._turned[2]:
+            self.maps = self._turned[0]
+        elif result.dim() == 4 and (1, 1) not in (result.shape[1:3], result.shape[2:]):
+            self.maps = None  # what was averaged before were maps within a block
+        if name == "permute" and dims == [0, 2, 3, 1]:
+            self._turned = x, result, {1, 2}
+        elif (
+            name in ("flatten", "view", "reshape", "mean")
+            and x.dim() == 4
+            and result.dim() == 3
+            and x.shape[:2] == result.shape[:2]
+        ):
+            self._turned = x, result, {2}
         return result
 
 

@@ -201,6 +201,48 @@ def test_grad_cam_looks_at_maps_that_are_averaged_as_a_window_of_their_size() ->
         assert maps.shape == (3, 5, 4, 4)
 
 
+class _Excited(nn.Module):
+    """Averages maps of 8 x 8 in a block that excites them, and pools its last ones, 6 x 6."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 5, 3)
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        x = x * nn.functional.adaptive_avg_pool2d(x, 1).sigmoid()
+        return self.pool(self.last(x)).flatten(1)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda maps: maps.mean((2, 3)),
+        lambda maps: maps.mean(dim=(-1, -2), keepdim=True),
+        lambda maps: maps.mean(3).mean(2),
+        lambda maps: maps.mean(-2).mean(-1),
+        lambda maps: maps.flatten(2).mean(2),
+        lambda maps: maps.view(maps.shape[0], 5, -1).mean(dim=-1),
+        lambda maps: maps.permute(0, 2, 3, 1).mean((1, 2)),
+    ],
+)
+def test_grad_cam_looks_at_the_last_maps_however_they_are_averaged(
+    pool: Callable[[Tensor], Tensor],
+) -> None:
+    model = _Excited(pool).eval()
+    for each in (model, programs.load(programs.write(model, 8))):
+        maps, _ = feature_maps(each, images(8).requires_grad_())
+        assert maps.shape == (3, 5, 6, 6)
+
+
+def test_grad_cam_does_not_look_at_maps_within_a_block() -> None:
+    model = _Excited(lambda maps: nn.functional.adaptive_max_pool2d(maps, 1)).eval()
+    for each in (model, programs.load(programs.write(model, 8))):
+        with pytest.raises(UserError, match="averages no feature maps"):
+            feature_maps(each, images(8).requires_grad_())
+
+
 def test_its_untrained_reference_has_its_values_in_another_order(program: bytes) -> None:
     trained = load(AS_PROGRAM, program)
     untrained = untrained_network(AS_PROGRAM, program, 0, "cpu")

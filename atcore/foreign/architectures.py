@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from atcore.base.errors import UserError
 from atcore.base.wording import some
@@ -64,7 +66,15 @@ def _module(file: Path) -> ModuleType:
     return module
 
 
-def _own(file: Path) -> Callable[[int], nn.Module]:
+def _initialised(network: nn.Module, size: int) -> nn.Module:
+    """The network with the weights that it makes when it first sees an image, as `LazyLinear`."""
+    if any(is_lazy(each) for each in (*network.parameters(), *network.buffers())):
+        with torch.no_grad():
+            network.eval()(torch.zeros(2, 3, size, size))
+    return network
+
+
+def _own(file: Path, size: int) -> Callable[[int], nn.Module]:
     """What the user's function `network` builds."""
     if not file.is_file():
         raise UserError(f"{file}: no such file; it has a function network(classes: int)")
@@ -72,13 +82,13 @@ def _own(file: Path) -> Callable[[int], nn.Module]:
     def build(outputs: int) -> nn.Module:
         try:
             network = _module(file).network(outputs)
+            if isinstance(network, nn.Module):
+                return _initialised(network, size)
         except Exception as error:  # whatever the user's code does
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{file}: {type(error).__name__}: {reason}") from error
-        if not isinstance(network, nn.Module):
-            kind = type(network).__name__
-            raise UserError(f"{file}: network({outputs}) gives a {kind}, not a torch.nn.Module")
-        return network
+        kind = type(network).__name__
+        raise UserError(f"{file}: network({outputs}) gives a {kind}, not a torch.nn.Module")
 
     return build
 
@@ -96,7 +106,7 @@ def candidates(given: Given, size: int) -> list[Candidate]:
     assert name is not None
     if name == OWN:
         file = given.folder / f"{given.name}.py"
-        return [Candidate(str(file), _own(file))]
+        return [Candidate(str(file), _own(file, size))]
     if name.startswith(TIMM):
         short = name.removeprefix(TIMM)
         return [Candidate(f"{short} (timm)", _timm(short, key, size))]

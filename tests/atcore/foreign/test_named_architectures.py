@@ -195,6 +195,33 @@ def test_code_of_the_users_builds_the_network(tmp_path: Path) -> None:
         )
 
 
+LAZY = """
+from torch import nn
+
+def network(classes):
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(),
+                         nn.LazyLinear(classes))
+"""
+
+
+def test_code_of_the_users_may_leave_sizes_to_the_first_images(tmp_path: Path) -> None:
+    network = random(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 900, 3)
+        )
+    )
+    torch.save(network.state_dict(), tmp_path / "mine.pth")
+    (tmp_path / "mine.py").write_text(LAZY)
+    found = taken(given(tmp_path, "own", mean=MEAN, std=STD))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load_folded(found.spec, found.weights, "cpu")(to_pixels(images())),
+            network(normalised(32)),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [

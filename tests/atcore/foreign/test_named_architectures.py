@@ -182,10 +182,27 @@ def own() -> nn.Module:
     )
 
 
-def test_code_of_the_users_builds_the_network(tmp_path: Path) -> None:
+DATACLASS = """
+from __future__ import annotations
+from dataclasses import dataclass
+from torch import nn
+
+@dataclass
+class Sizes:
+    width: int = 4
+
+def network(classes):
+    width = Sizes().width
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(width, classes))
+"""
+
+
+@pytest.mark.parametrize("code", [OWN, DATACLASS])
+def test_code_of_the_users_builds_the_network(tmp_path: Path, code: str) -> None:
     network = random(own)
     torch.save(network.state_dict(), tmp_path / "mine.pth")
-    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "mine.py").write_text(code)
     found = taken(given(tmp_path, "own", mean=MEAN, std=STD))
     assert found.facts.architecture == f"{tmp_path}/mine.py"
     with torch.no_grad():
@@ -244,6 +261,14 @@ def test_code_that_builds_none_is_refused_by_its_file(
     with pytest.raises(UserError, match=rf"mine\.py: {said}") as caught:
         taken(given(tmp_path, "own", mean=MEAN, std=STD))
     assert "\n" not in str(caught.value)
+
+
+def test_code_that_fails_leaves_no_module(tmp_path: Path) -> None:
+    torch.save(random(own).state_dict(), tmp_path / "failing.pth")
+    (tmp_path / "failing.py").write_text("1 / 0")
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        taken(replace(given(tmp_path, "own", mean=MEAN, std=STD), name="failing"))
+    assert "network_failing" not in sys.modules
 
 
 def test_code_that_cannot_be_recorded_is_refused(tmp_path: Path) -> None:

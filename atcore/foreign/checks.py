@@ -27,10 +27,11 @@ def require_sound(network: nn.Module, images: Tensor, classes: int, where: str) 
     Raises:
         UserError: it does not.
     """
+    given = images.clone()
     with torch.no_grad():
         try:
-            answers, again = network(images), network(images)
-            alone = torch.cat([network(image[None]) for image in images])
+            answers, again = network(given), network(given)
+            alone = torch.cat([network(image[None]) for image in given])
         except (RuntimeError, IndexError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
@@ -38,6 +39,11 @@ def require_sound(network: nn.Module, images: Tensor, classes: int, where: str) 
                 'with dynamic_shapes=({0: Dim("batch")},), and write flatten(1) instead of '
                 "squeeze()"
             ) from error
+    if not torch.equal(given, images):
+        raise UserError(
+            f"{where}: changes the images that it is given; leave out inplace=True where it "
+            "normalises them, or begin with x = x.clone()"
+        )
     if answers.shape != (len(images), classes):
         raise UserError(
             f"{where}: gives {list(answers.shape)} for {len(images)} images of {classes} classes"

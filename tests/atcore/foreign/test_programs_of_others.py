@@ -10,6 +10,7 @@ from foreign_networks import CLASSES, given, images, taken
 from refusals import assert_refused
 from torch import Tensor, nn
 from torch.export import Dim, export, save
+from torchvision.transforms.v2 import Normalize
 
 from atcore.base.errors import UserError
 from atcore.foreign.taking import Taken
@@ -198,6 +199,13 @@ def test_a_network_that_changes_a_view_in_place_is_refused(
     record(Viewing().eval(), file)
     described = given(file.parent, None, mean=mean, std=mean)
     assert_refused(lambda _: taken(described), file, "changes a view of its values in place")
+
+
+def test_a_network_that_changes_its_images_is_refused_with_what_to_leave_out(file: Path) -> None:
+    whole = nn.Sequential(Normalize([0.5] * 3, [0.2] * 3, inplace=True), seeded())
+    record(whole.eval(), file)
+    said = "changes the images that it is given; leave out inplace=True where it normalises them"
+    assert_refused(lambda _: taken(given(file.parent, None)), file, said)
 
 
 @pytest.mark.parametrize("classes", [None, "names.txt"])

@@ -34,7 +34,7 @@ class Outputs:
 
 
 def _listed(given: Given, file: Path) -> tuple[str, ...]:
-    text = content(file).decode(errors="replace")
+    text = content(file).decode("utf-8-sig", errors="replace")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
         raise UserError(f"{file}: no names in it; network.{given.name}.classes has one a line")

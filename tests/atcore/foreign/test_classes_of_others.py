@@ -30,6 +30,12 @@ def test_outputs_are_put_into_the_order_of_the_classes_by_name(tmp_path: Path) -
         assert_close(answers(found), seeded()(to_pixels(images()))[:, [1, 2, 0]])
 
 
+def test_a_mark_of_byte_order_is_of_no_name(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(CLASSES), encoding="utf-8-sig")
+    described = given(tmp_path, None, classes="names.txt")
+    assert outputs(described, None, CLASSES).names == CLASSES
+
+
 def test_outputs_of_classes_that_the_dataset_lacks_are_dropped_and_said(tmp_path: Path) -> None:
     record(seeded(5), tmp_path / "mine.pt2")
     names = listed(tmp_path, "cat", "ant", "dog", "eel", "bee")

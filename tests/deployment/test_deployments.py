@@ -13,10 +13,19 @@ STAGES = yaml.safe_load((Path(__file__).parents[2] / "dvc.yaml").read_text())["s
 FILE: list[dict[str, Any]] = yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]
 
 
+def _folders(stage: str) -> set[str]:
+    """The top folders that a stage writes into."""
+    return {str(out).split("/")[0] for out in STAGES[stage]["outs"]}
+
+
 @pytest.mark.parametrize("entry", FILE, ids=lambda entry: entry["name"])
 class TestDeployment:
-    def test_its_targets_are_stages(self, entry: dict[str, Any]) -> None:
-        assert set(entry.get("parameters", {}).get("targets", [])) <= set(STAGES)
+    def test_its_targets_are_all_stages_that_write_into_the_same_folders(
+        self, entry: dict[str, Any]
+    ) -> None:
+        targets = set(entry.get("parameters", {}).get("targets", []))
+        folders = {folder for target in targets for folder in _folders(target)}
+        assert {stage for stage in STAGES if _folders(stage) & folders} == targets
 
     def test_its_parameters_suit_the_flow(self, entry: dict[str, Any]) -> None:
         reproduce.validate_parameters(entry.get("parameters", {}))

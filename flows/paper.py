@@ -104,9 +104,9 @@ def _cost(name: str) -> int:
 
 
 def _raw_images(dataset: str) -> bool:
-    """Whether something lies in the dataset's folder that is neither ours nor half a download."""
+    """Whether something lies in the dataset's folder that is not ours, DVC's or half a download."""
     return any(
-        path.name not in ("README.md", ".gitignore") and path.suffix != ".part"
+        path.name not in ("README.md", ".gitignore") and path.suffix not in (".part", ".dvc")
         for path in Path("raw", dataset).glob("*")
     )
 

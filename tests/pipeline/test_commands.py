@@ -107,6 +107,24 @@ def photographs(fresh: Workspace) -> Workspace:
     return fresh
 
 
+def test_the_file_of_an_archive_is_shared_by_the_same_commands(
+    bare: Workspace, tmp_path: Path
+) -> None:
+    git(bare, "add", "--all")
+    git(bare, "commit", "--quiet", "--message", "Begin")
+    archive = "raw/cifar10_archive/cifar-10-python.tar.gz"
+    (bare.root / archive).parent.mkdir()
+    (bare.root / archive).write_bytes(b"images")
+    script = "\n".join(of("docs/data.md", "dvc add")).replace("raw/my_folder", archive)
+    script = script.replace("s3://bucket/prefix", str(tmp_path / "store"))
+    succeeded(bare.run("sh", "-exc", script, env=IDENTITY))
+
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    git(bare, "clone", "--quiet", str(bare.root), str(elsewhere.root))
+    succeeded(elsewhere.dvc("pull", archive))
+    assert (elsewhere.root / archive).read_bytes() == b"images"
+
+
 def test_the_commands_for_ones_own_images(photographs: Workspace, tmp_path: Path) -> None:
     names = {
         "tiny_imagenet standard": "my_folder standard",

@@ -255,6 +255,21 @@ def test_a_second_machine_gets_everything_from_the_remote_without_computing(
     assert elsewhere.lock == diamond.workspace.lock
 
 
+def test_dvc_gets_everything_from_the_remote_without_the_flow(tmp_path: Path) -> None:
+    """As docs/data.md says."""
+    here = graph(tmp_path / "graph", DIAMOND)
+    succeeded(here.dvc("remote", "add", "-d", "shared", str(tmp_path / "remote")))
+    git(here, "commit", "--all", "--quiet", "--message", "Add a remote")
+    succeeded(here.repro())
+    succeeded(here.dvc("push", "--run-cache"))
+
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    git(here, "clone", "--quiet", str(here.root), str(elsewhere.root))
+    assert succeeded(elsewhere.dvc("repro", "--pull")).stages_run == []
+    assert elsewhere.digests("*.txt") == here.digests("*.txt")
+    assert elsewhere.lock == here.lock
+
+
 # --- failures -------------------------------------------------------------------------------------
 
 

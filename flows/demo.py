@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.server import prefect_server
+from flows.server import prefect_server, without_proxy_here
 from tasks.processes.service import NotStartedError
 from tasks.processes.tether import exit_on, tethered
 
@@ -21,7 +21,7 @@ _RUN = ["prefect", "--no-prompt", "deployment", "run", "reproduce/default", "--w
 
 def _demo(arguments: list[str], home: Path) -> int:
     with prefect_server(home, ui=True) as url, (home / "demo.log").open("wb") as output:
-        environment = os.environ | {
+        environment = without_proxy_here(os.environ) | {
             "ATCNN_WORKSPACE": str(Path.cwd()),
             "DO_NOT_TRACK": "1",
             "PREFECT_API_URL": f"{url}/api",

@@ -1,25 +1,35 @@
 """A Prefect server on this machine, for as long as somebody needs it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from tasks.processes.addresses import free_port
 from tasks.processes.service import service
 
 _SECONDS = 10
+# A proxy, if the user has one, would ask its own machine.
+_DIRECTLY = build_opener(ProxyHandler({}))
 
 
 def _answers(url: str) -> bool:
     try:
-        urlopen(url, timeout=_SECONDS).close()
+        _DIRECTLY.open(url, timeout=_SECONDS).close()
     except (OSError, HTTPException):
         # Nobody, or somebody else who took the port first; then Prefect ends.
         return False
     return True
+
+
+def without_proxy_here(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which programs of this machine are reached without a proxy."""
+    given = environment.get("no_proxy", environment.get("NO_PROXY", ""))
+    # Beside other names `*` would not mean all of them any more.
+    names = given if given == "*" else ",".join(filter(None, (given, "127.0.0.1", "localhost")))
+    return {**environment, "no_proxy": names, "NO_PROXY": names}
 
 
 @contextmanager
@@ -34,7 +44,7 @@ def prefect_server(home: Path, *, ui: bool = False) -> Iterator[str]:
         NotStartedError: it did not start.
     """
     url = f"http://127.0.0.1:{(port := free_port())}"
-    environment = os.environ | {
+    environment = without_proxy_here(os.environ) | {
         "DO_NOT_TRACK": "1",
         "PREFECT_API_URL": f"{url}/api",
         "PREFECT_HOME": str(home),

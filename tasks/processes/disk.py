@@ -32,7 +32,7 @@ def full(folder: Path) -> OSError:
 
 def rays_folder() -> Path:
     """Where Ray keeps its logs, the code of tasks and what does not fit into memory."""
-    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray")
+    return Path(os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp")), "ray")
 
 
 def require_room_for_ray() -> None:

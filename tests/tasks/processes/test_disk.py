@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ray._common.utils import get_default_ray_temp_dir
 
 from tasks.processes import disk
 
@@ -32,3 +33,16 @@ def test_the_file_that_was_being_written_is_named(tmp_path: Path) -> None:
     assert disk.line(disk.full(tmp_path)).startswith(f"{tmp_path}: no space left on the device;")
     copying = OSError(errno.ENOSPC, "full", "source", None, "copy")
     assert disk.line(copying).startswith("copy: ")
+
+
+@pytest.mark.parametrize("ray", ["/of_ray", "", None])
+@pytest.mark.parametrize("users", ["/of_user", "", None])
+def test_rays_folder_is_where_ray_says(
+    ray: str | None, users: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, folder in (("RAY_TMPDIR", ray), ("TMPDIR", users)):
+        if folder is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, folder)
+    assert disk.rays_folder() == Path(get_default_ray_temp_dir())

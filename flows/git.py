@@ -11,7 +11,7 @@ _IDENTITY = ("-c", "user.name=atcnn", "-c", "user.email=atcnn@localhost")
 
 
 class GitError(Exception):
-    """Git refused; the message is its last line."""
+    """Git refused; the message is the line that says why."""
 
 
 def _git(root: Path, *arguments: str, index: Path | None = None) -> str:
@@ -25,8 +25,10 @@ def _git(root: Path, *arguments: str, index: Path | None = None) -> str:
         check=False,
     )
     if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"git {arguments[0]} refused"]
-        raise GitError(lines[-1])
+        lines = ended.stderr.strip().splitlines()
+        # Advice may follow.
+        fatal = [line for line in lines if line.startswith("fatal: ")]
+        raise GitError([*fatal, *lines[-1:], f"git {arguments[0]} refused"][0])
     return ended.stdout
 
 
@@ -50,6 +52,15 @@ def allows_experiment(root: Path, name: str) -> bool:
     except GitError:
         return False
     return "/" not in name
+
+
+def has_commit(root: Path) -> bool:
+    """Whether there is a commit that an experiment can belong to."""
+    try:
+        _git(root, "rev-parse", "--verify", "HEAD")
+    except GitError:
+        return False
+    return True
 
 
 def save_experiment(root: Path, name: str, files: Mapping[str, Path]) -> None:

@@ -214,13 +214,25 @@ def _run(request: Request, root: Path, parameters: Path, name: str, hold: Hold) 
     return Completed(message=summary.splitlines()[0])
 
 
+def _require_savable(root: Path, experiment: str) -> None:
+    """Check before hours of work what saving them would fail for.
+
+    Raises:
+        UserError: the name is not allowed, or there is no commit.
+    """
+    if not git.allows_experiment(root, experiment):
+        raise UserError(
+            f"experiment: {experiment!r} is not allowed; give letters, digits and dashes"
+        )
+    if not git.has_commit(root):
+        raise UserError("experiment: the repository has no commit yet; commit first")
+
+
 def _reproduce(request: Request) -> State[Any]:
     root = Path.cwd()
     name = f"flow run {runtime.flow_run.name!r}"
-    if request.experiment is not None and not git.allows_experiment(root, request.experiment):
-        raise UserError(
-            f"experiment: {request.experiment!r} is not allowed; give letters, digits and dashes"
-        )
+    if request.experiment is not None:
+        _require_savable(root, request.experiment)
     with tempfile.TemporaryDirectory(prefix="atcnn-run-") as folder:
         if request.dry_run:
             return _dry_run(request, root, own_parameters(request.overrides, Path(folder)))

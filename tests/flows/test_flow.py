@@ -214,6 +214,13 @@ def locked_images(workspace: Workspace, name: str = "left") -> int:
     return int(workspace.lock["stages"][name]["params"]["params.yaml"]["salience.images"])
 
 
+def test_an_experiment_without_a_commit_is_refused_before_anything_runs(diamond: Flows) -> None:
+    git(diamond.workspace, "update-ref", "-d", "HEAD")
+    run = diamond.run(experiment="first")
+    assert (run.type, run.stages) == ("FAILED", {})
+    assert run.message == "experiment: the repository has no commit yet; commit first"
+
+
 def test_an_experiment_records_no_stage_that_its_run_left_out_of_date(diamond: Flows) -> None:
     diamond.run()
     (diamond.workspace.root / "input.txt").write_text("changed\n")

@@ -5,6 +5,7 @@ import socket
 import struct
 
 _SECONDS = 5
+_LAST_PORT = 65535
 
 
 def free_port() -> int:
@@ -15,15 +16,16 @@ def free_port() -> int:
 
 
 def probe(address: str) -> None:
-    """Connect to `host:port` and hang up.
+    """Connect to `host:port`, or `[host]:port` as IPv6 has it, and hang up.
 
     Raises:
         ValueError: it is no such address.
         OSError: nobody answers there.
     """
     host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
+    if not separator or not port.isdecimal() or int(port) > _LAST_PORT:
         raise ValueError(f"{address!r} is not allowed; give host:port")
+    host = host.removeprefix("[").removesuffix("]")
     socket.create_connection((host, int(port)), timeout=_SECONDS).close()
 
 

@@ -1,5 +1,6 @@
 """The parameters of a flow run, which DVC reads in the place of `params.yaml`."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -47,7 +48,9 @@ class _FileSystem(LocalFileSystem):  # type: ignore[misc]  # DVC has no types
         self._theirs, self._own = str(theirs), str(own)
 
     def open(self, path: str, mode: str = "r", **options: Any) -> Any:
-        return super().open(self._own if path == self._theirs else path, mode, **options)
+        # The names in `dvc.yaml` are resolved by a path from the working directory.
+        own = os.path.abspath(path) == self._theirs
+        return super().open(self._own if own else path, mode, **options)
 
 
 class Parameters:

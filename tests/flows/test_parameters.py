@@ -8,8 +8,10 @@ from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import ParseError
+from flow_workspace import graph
 
-from flows.parameters import PARAMS, Parameters
+from flows.parameters import PARAMS, Parameters, own_parameters
+from flows.pipeline import Pipeline
 
 TEXT = """
 run:
@@ -65,3 +67,21 @@ def test_a_damaged_file_is_an_error_of_dvc(repo: Repo) -> None:
     Path(PARAMS).write_text("run: [")
     with pytest.raises(ParseError):
         dep.read_params()
+
+
+def test_overrides_decide_which_stages_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = {
+        "prepare": {
+            "matrix": {"dataset": "${run.datasets}"},
+            "cmd": "cp input.txt ${item.dataset}",
+            "deps": ["input.txt"],
+            "outs": ["${item.dataset}"],
+        }
+    }
+    root = graph(tmp_path / "graph", stages).root
+    monkeypatch.chdir(root)
+    own = own_parameters(["run.datasets=[cifar10]"], tmp_path)
+    plan = Pipeline(root, own).plan([], force=False)
+    assert [planned.name for planned in plan] == ["prepare@cifar10"]

@@ -185,6 +185,10 @@ class Pipeline:
                 planned: dict[str, Planned] = {}
                 # Edges lead from a stage to what it reads.
                 for stage in reversed(list(networkx.topological_sort(graph))):
+                    if stage.is_data_source:
+                        # A user's own files, such as of `dvc add`: there is nothing to run, and to
+                        # clear what they say would delete them.
+                        continue
                     after = [s.addressing for s in graph.successors(stage)]
                     after = [name for name in after if name in planned]
                     reasons = ["forced"] if force else list(_reasons(stage))

@@ -37,14 +37,14 @@ from tasks.processes.service import NotStartedError
 _LONGEST_START = timedelta(minutes=10)
 
 
-def _tool(module: str, environment: Mapping[str, str]) -> str:
+def _tool(module: str, environment: Mapping[str, str], *arguments: str) -> str:
     """Output of one of the project's own commands.
 
     Raises:
         UserError: with the line that the command ended in.
     """
     ended = subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -175,7 +175,11 @@ def _plan(pipeline: Pipeline, request: Request, parameters: Path) -> list[Planne
         if not request.overrides:
             raise
         raise UserError(f"{error} (with overrides {', '.join(request.overrides)})") from error
-    return pipeline.plan(request.targets, force=request.force)
+    plan = pipeline.plan(request.targets, force=request.force)
+    for stage, _, dataset in (planned.name.partition("@") for planned in plan):
+        if stage == "prepare":
+            _tool("tasks.tools.raw", {}, dataset)
+    return plan
 
 
 def _dry_run(request: Request, root: Path, parameters: Path) -> State[Any]:

@@ -6,10 +6,10 @@ It measures for some seconds, and not at all where every network is there.
 import os
 
 from atcore.base.errors import UserError
-from atcore.sources import entries
 from tasks import params
 from tasks.console import command
 from tasks.cost.counts import counts
+from tasks.tools import raw
 from tasks.workspace import paths
 
 
@@ -19,15 +19,6 @@ def _missing(settings: params.Params) -> int:
         for dataset in settings.run.datasets
         for method, seed in settings.run.each
     )
-
-
-def _require_raw_images(settings: params.Params) -> None:
-    """DVC would say that data is missing, and no more, or that a character cannot be encoded."""
-    for dataset in settings.run.datasets:
-        folder = paths.RAW / dataset
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; docs/data.md says what to put there")
-        entries.require_utf8(entries.names_below(folder))
 
 
 def _in_words(seconds: float) -> str:
@@ -67,7 +58,8 @@ def main() -> None:
             of `RAY_ADDRESS` cannot be reached.
     """
     settings = params.load()
-    _require_raw_images(settings)
+    for dataset in settings.run.datasets:
+        raw.require(dataset)
     missing = _missing(settings)
     if not missing:
         print("every selected network is there: only what has changed is computed again")

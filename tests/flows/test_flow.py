@@ -231,6 +231,17 @@ def test_an_experiment_records_no_stage_that_its_run_left_out_of_date(diamond: F
     assert "first:" in succeeded(diamond.workspace.dvc("status")).output
 
 
+def test_raw_images_that_are_not_there_end_the_run_in_one_line_at_once(
+    tmp_path: Path, prefect_api: str
+) -> None:
+    prepare = stage("ls raw/${item.dataset} > list", "raw/${item.dataset}", out="list")
+    stages = {"prepare": {**prepare, "matrix": {"dataset": "${run.datasets}"}}}
+    flows = Flows(graph(tmp_path / "graph", stages), prefect_api)
+    run = flows.run(overrides=["run.datasets=[my_folder]"])
+    assert (run.type, run.stages) == ("FAILED", {})
+    assert run.message == "raw/my_folder: no such folder; docs/data.md says what to put there"
+
+
 def test_a_parameter_that_is_not_allowed_ends_the_run_in_one_line_at_once(diamond: Flows) -> None:
     runs = diamond.runs({"jobs": "abc"}, {"experiment": "bad name/.."}, {"targets": ["lefd"]})
     assert [(run.type, run.stages) for run in runs] == [("FAILED", {})] * 3

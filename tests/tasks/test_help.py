@@ -17,6 +17,7 @@ COMMANDS = [
     "tasks.tools.download",
     "tasks.tools.encoder",
     "tasks.tools.export",
+    "tasks.tools.raw",
     "tasks.tools.show",
 ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from atcore.base.mistaken import mistaken
 
@@ -34,6 +34,16 @@ _SIGNATURES = (
 )
 # What Pillow multiplies greys of so few bits by, but not the one that a PNG calls transparent.
 _GREYS = {"L;2": 85, "L;4": 17}
+# What turns pixels upright that lie as EXIF says, where they do not already.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Our limit is on what is decoded, Pillow's on what is in the file.
 Image.MAX_IMAGE_PIXELS = None
@@ -101,6 +111,16 @@ def _square(image: Image.Image, extent: tuple[float, float], side: int) -> Image
     return image.resize((side, side), Image.Resampling.BICUBIC, box)
 
 
+def _orientation(image: Image.Image) -> int:
+    """How the pixels lie: 1 to 8 as in EXIF; 1, upright, where that cannot be read."""
+    image.load()  # Pillow turns a TIFF as it loads it, and takes the entry away.
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Damaged EXIF, of which Pillow raises nearly anything, harms no pixels.
+        return 1
+    return found if found in _TURNS else 1
+
+
 def _decode(data: bytes, size: int, centre: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """What `decode` promises, and width and height of the upright original."""
     enough = _ENOUGH * centre
@@ -119,9 +139,8 @@ def _decode(data: bytes, size: int, centre: int) -> tuple[NDArray[np.uint8], tup
         factor = max(1, min(image.size) // enough)
         averaged = _averaged(image, factor)
         square = _square(averaged, (extent[0] / factor, extent[1] / factor), centre)
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        square.getexif()[ExifTags.Base.Orientation] = orientation
-        upright = ImageOps.exif_transpose(square)
+        orientation = _orientation(image)
+        upright = square.transpose(_TURNS[orientation]) if orientation in _TURNS else square
     margin = (centre - size) // 2
     middle = upright.crop((margin, margin, margin + size, margin + size))
     return np.array(middle), (height, width) if orientation >= 5 else (width, height)
@@ -159,13 +178,14 @@ def _named(name: str, data: bytes) -> Iterator[None]:
 def decode(data: bytes, size: int, name: str, centre: int | None = None) -> NDArray[np.uint8]:
     """Decode one image in any format Pillow knows.
 
-    The EXIF orientation is applied. Grey becomes three equal channels; 16-bit grey is scaled
-    (v * 255 / 65535, rounded, never clipped); palettes and CMYK become RGB; whatever is transparent
-    is laid on white. Of an animation the first frame counts. The centre square is resized bicubic,
-    antialiased: the shorter side becomes `centre`, what the longer one has more is cropped at both
-    ends; of that the middle is taken. A square of `centre` pixels a side keeps its pixels. Where
-    the shorter side is more than 6 times `centre`, squares of pixels are averaged first, by the
-    decoder where the format is JPEG, so that the size of a photograph takes no memory.
+    The EXIF orientation is applied where it can be read. Grey becomes three equal channels; 16-bit
+    grey is scaled (v * 255 / 65535, rounded, never clipped); palettes and CMYK become RGB; whatever
+    is transparent is laid on white. Of an animation the first frame counts. The centre square is
+    resized bicubic, antialiased: the shorter side becomes `centre`, what the longer one has more is
+    cropped at both ends; of that the middle is taken. A square of `centre` pixels a side keeps its
+    pixels. Where the shorter side is more than 6 times `centre`, squares of pixels are averaged
+    first, by the decoder where the format is JPEG, so that the size of a photograph takes no
+    memory.
 
     Args:
         name: how error messages call the image.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 from torchvision import transforms
 
 from atcore.images.decode import UnreadableImageError, decode, decode_shard
@@ -24,6 +24,15 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def landscape(width: int, height: int) -> Image.Image:
+    """Edges, surfaces and fine texture, all of which an enlarged photograph would lack."""
+    rng = np.random.default_rng(2)
+    image = Image.fromarray(rng.integers(0, 256, (9, 16, 3), np.uint8))
+    pixels = np.array(image.resize((width, height), Image.Resampling.NEAREST), np.int64)
+    pixels += rng.integers(-40, 41, (height, width, 1))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def solid(mode: str, colour: Any) -> Image.Image:
@@ -135,12 +144,82 @@ def test_a_transparent_grey_of_16_bits_is_laid_on_white_before_it_is_averaged() 
     assert (decode(data, 64, "x") == 102).all()
 
 
-def test_exif_orientation_is_applied() -> None:
-    pixels = noise(8, 8)
+def lying(orientation: int) -> Image.Exif:
     exif = Image.Exif()
-    exif[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
-    decoded = decode(encode(Image.fromarray(pixels), exif=exif), 8, "x")
-    assert np.array_equal(decoded, np.rot90(pixels, -1))
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
+    """Where the first row and column of the pixels belong is in the standard: 6 is right, top."""
+    pixels = np.kron(noise(2, 2), np.ones((16, 16, 1), np.uint8))
+    transposed = pixels.swapaxes(0, 1)
+    upright = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: transposed,
+        6: transposed[:, ::-1],
+        7: transposed[::-1, ::-1],
+        8: transposed[::-1],
+    }
+    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    exif = lying(orientation)
+    data = encode(Image.fromarray(pixels), kind, exif=exif, **options.get(kind, {}))
+    difference = decode(data, 32, "x").astype(int) - upright[orientation]
+    assert np.abs(difference).max() <= (3 if kind == "JPEG" else 0)
+
+
+def exif_of(*entries: tuple[int, int, bytes]) -> bytes:
+    """An EXIF block of entries with one value each: tag, type, and the four bytes of the value."""
+    fields = b"".join(struct.pack("<HHI", tag, kind, 1) + value for tag, kind, value in entries)
+    directory = struct.pack("<H", len(entries)) + fields + struct.pack("<I", 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + directory
+
+
+def png_with_exif(profile: str) -> bytes:
+    """A PNG whose EXIF lies in a text, as ImageMagick writes it."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", profile)
+    return encode(landscape(64, 32), pnginfo=info)
+
+
+def jpeg_with_exif(exif: bytes) -> bytes:
+    return encode(landscape(64, 32), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(jpeg_with_exif(b"Exif\0\0garbagegarbage"), id="jpeg"),
+        pytest.param(encode(landscape(64, 32), "WEBP", exif=b"garbagegarbage"), id="webp"),
+        pytest.param(png_with_exif("\nexif\n       8\nzz\n"), id="png-no-hexadecimals"),
+        pytest.param(png_with_exif("\nexif\n       4\n61626364\n"), id="png-no-tiff"),
+        pytest.param(jpeg_with_exif(exif_of((0x0112, 2, b"6\0\0\0"))), id="ascii"),
+        pytest.param(jpeg_with_exif(exif_of((0x0112, 7, b"\6\0\0\0"))), id="undefined"),
+        pytest.param(jpeg_with_exif(exif_of((0x0112, 3, b"\0\0\0\0"))), id="0"),
+        pytest.param(jpeg_with_exif(exif_of((0x0112, 3, b"\x09\0\0\0"))), id="9"),
+    ],
+)
+def test_an_orientation_that_cannot_be_read_leaves_the_image_as_it_is(data: bytes) -> None:
+    decoded = decode_shard([("a", data)], 32)
+    assert decoded.problems == {}
+    assert decoded.sizes.tolist() == [[64, 32]]
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(decoded.images[0], np.array(image.convert("RGB"))[:, 16:48])
+
+
+def test_an_orientation_beside_a_damaged_entry_is_applied() -> None:
+    """A description that is a number of 8 bytes, of which Pillow cannot make a text."""
+    orientation, description = (0x0112, 3, b"\6\0\0\0"), (0x010E, 12, b"\x08\0\0\0")
+    turned = decode_shard([("a", jpeg_with_exif(exif_of(orientation, description)))], 32)
+    assert turned.problems == {}
+    assert turned.sizes.tolist() == [[32, 64]]
+    upright = decode(jpeg_with_exif(b""), 32, "x")
+    assert np.array_equal(turned.images[0], np.rot90(upright, -1))
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -166,15 +245,6 @@ def test_shrinking_averages_instead_of_skipping_pixels() -> None:
 # Images that are much larger than wanted
 
 
-def landscape(width: int, height: int) -> Image.Image:
-    """Edges, surfaces and fine texture, all of which an enlarged photograph would lack."""
-    rng = np.random.default_rng(2)
-    image = Image.fromarray(rng.integers(0, 256, (9, 16, 3), np.uint8))
-    pixels = np.array(image.resize((width, height), Image.Resampling.NEAREST), np.int64)
-    pixels += rng.integers(-40, 41, (height, width, 1))
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [("JPEG", "RGB"), ("JPEG", "L"), *(("PNG", mode) for mode in ("RGB", "P", "RGBA", "I;16"))],
@@ -198,8 +268,7 @@ def test_what_is_averaged_before_it_is_resized_looks_the_same(kind: str, mode: s
 
 
 def test_an_image_has_its_original_size_at_whatever_scale_it_was_decoded() -> None:
-    turned = Image.Exif()
-    turned[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
+    turned = lying(6)
     image = landscape(803, 501)
     shard = [
         ("a", encode(image, "JPEG")),
@@ -383,8 +452,7 @@ def test_a_shard_goes_on_after_an_unreadable_image() -> None:
 
 
 def test_a_shard_has_the_sizes_of_the_upright_originals() -> None:
-    turned = Image.Exif()
-    turned[0x0112] = 6  # Turn by 90 degrees clockwise to see it upright.
+    turned = lying(6)
     image = Image.fromarray(noise(30, 40))
     shard = [("a", encode(image)), ("b", encode(image, exif=turned))]
     assert decode_shard(shard, 8, 16).sizes.tolist() == [[40, 30], [30, 40]]

@@ -192,7 +192,9 @@ def curve(
         )
         axes.set_xlabel(labels.axis(kind))
         _percent_axis(axes, _MEASURES[measure])
-        if measure != "shape_bias":
+        if measure == "shape_bias":
+            axes.axhline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
+        else:
             _chance(axes, chance)
         axes.set_title(title)
         _legend(figure, axes, len(style))

@@ -52,11 +52,12 @@ def _title(variant: str, kind: str, measure: str) -> str:
     return f"{DESTROYS[kind].capitalize()} destroyed: {variant}" if kind in DESTROYS else variant
 
 
-def _caption(kind: str, measure: str) -> str:
+def _caption(kind: str, measure: str, *, curved: bool) -> str:
     if measure == "shape_bias":
+        shape, texture = ("Above", "below") if curved else ("To the right", "to the left")
         return (
-            "Images with the shape of one class and the texture of another. To the right: decided "
-            "by shape; to the left: by texture."
+            f"Images with the shape of one class and the texture of another. {shape}: decided by "
+            f"shape; {texture}: by texture."
         )
     if measure == "robust_accuracy":
         return "Share of the attacked images still classified correctly (at ε = 0: of all)."
@@ -74,7 +75,8 @@ def _chart(
     results = dataset.results
     title = _title(variant, kind, measure)
     levels = results.levels(variant, measure)
-    if len(levels) > 1 or measure == "robust_accuracy":
+    curved = len(levels) > 1 or measure == "robust_accuracy"
+    if curved:
         chance = next(r.value for r in results.shown if r.measure == CHANCE)
         figure = curve(
             results,
@@ -92,7 +94,7 @@ def _chart(
     return Picture(
         name=variant,
         data=png(figure),
-        caption=_caption(kind, measure)
+        caption=_caption(kind, measure, curved=curved)
         + _over_seeds(dataset, "Means over seeds, with intervals over seeds."),
         alternative=f"{title}, one line or row per method; the numbers are in the table of results",
     )

@@ -11,8 +11,9 @@ from scipy import stats
 from atcore.evaluation.predictions import Predictions
 from atcore.images.table import CLEAN
 from atcore.report.claims import NOT_DECIDED, NOT_SUPPORTED, SUPPORTED, Claim, claims_of
+from atcore.report.figures import curve, looks
 from atcore.report.inputs import Curve, Dataset, Maps, Network, Training
-from atcore.report.pictures import shape_bias_of_classes
+from atcore.report.pictures import charts, shape_bias_of_classes
 from atcore.report.records import Results
 from atcore.report.sentences import findings, headline, notes, verdicts
 from atcore.report.summary import means, summarise, summarise_salience
@@ -478,3 +479,37 @@ def test_too_many_classes_to_compare_are_not_drawn() -> None:
     assert shape_bias_of_classes(data) is not None
     many = replace(data, classes=tuple(f"class {i}" for i in range(21)))
     assert shape_bias_of_classes(many) is None
+
+
+def conflicts(*levels: float) -> Dataset:
+    parts = [answers(CLEAN, IMAGES, level=0.0)]
+    parts += [answers("cue_conflict", 20, level=level) for level in levels]
+    return dataset({"standard": parts}, kinds={"cue_conflict": "cue_conflict"})
+
+
+@pytest.mark.parametrize(
+    ("levels", "caption"),
+    [
+        ((0.6,), "To the right: decided by shape; to the left: by texture."),
+        ((0.3, 0.6), "Above: decided by shape; below: by texture."),
+    ],
+)
+def test_the_caption_of_shape_bias_says_where_shape_is(
+    levels: tuple[float, ...], caption: str
+) -> None:
+    (picture,) = charts(conflicts(*levels))
+    assert picture.caption.endswith(caption)
+
+
+def test_a_curve_of_shape_bias_has_a_line_where_shape_and_texture_decide_equally_often() -> None:
+    data = conflicts(0.3, 0.6)
+    figure = curve(
+        data.results,
+        looks(data.networks),
+        variant="cue_conflict",
+        kind="cue_conflict",
+        measure="shape_bias",
+        title="",
+        chance=1 / 3,
+    )
+    assert [0.5, 0.5] in [list(line.get_ydata()) for line in figure.axes[0].lines]

@@ -33,14 +33,22 @@ def _robustness(results: Results, network: Network) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
+def _sides(dataset: Dataset) -> tuple[list[Network], list[Network]]:
+    """The ordinary networks, and the adversarially trained ones."""
+    networks = dataset.networks
+    return [n for n in networks if n.ordinary], [n for n in networks if n.adversarial]
+
+
 def pair(dataset: Dataset) -> tuple[str, str] | None:
     """The two networks of the headline: the most robust one, and the first ordinary one.
 
     The most robust is the adversarially trained network with the highest mean robust accuracy, a
-    choice that does not look at shape or texture. None where the run has no such pair.
+    choice that does not look at shape or texture. Nothing is compared with a network that guesses
+    at any seed. None where the run has no such pair.
     """
-    ordinary = [n for n in dataset.networks if n.ordinary]
-    adversarial = [n for n in dataset.networks if n.adversarial]
+    ordinary, adversarial = (
+        [n for n in side if not dataset.results.guessing(n.method)] for side in _sides(dataset)
+    )
     if not ordinary or not adversarial:
         return None
     most_robust = max(adversarial, key=lambda n: _robustness(dataset.results, n))
@@ -66,7 +74,7 @@ def headline(dataset: Dataset, claims: Sequence[Claim]) -> str:
     """One sentence: does the most robust network rely more on shape than the ordinary one?"""
     chosen = pair(dataset)
     if chosen is None:
-        return _biases(dataset)
+        return _guesses(dataset) if all(_sides(dataset)) else _biases(dataset)
     method, reference = chosen
     results = dataset.results
     for variant in results.variants("shape_bias"):
@@ -86,6 +94,15 @@ def headline(dataset: Dataset, claims: Sequence[Claim]) -> str:
                 f"against {labels.full(second)}."
             )
     return f"No image on which shape and texture disagree tells {method} from {reference}."
+
+
+def _guesses(dataset: Dataset) -> str:
+    """Why there is no pair: all networks of one side, or of both, guess."""
+    guessing = dataset.results.guessing
+    sides = [[n.method for n in side] for side in _sides(dataset)]
+    names = [name for side in sides if all(map(guessing, side)) for name in side]
+    verb = "is" if len(names) == 1 else "are"
+    return f"{' and '.join(names)} {verb} not clearly better than a guess, so nothing is compared."
 
 
 def _biases(dataset: Dataset) -> str:

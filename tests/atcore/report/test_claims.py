@@ -467,6 +467,42 @@ def test_headline_follows_the_verdict(robust: int, words: str) -> None:
     assert headline(data, claims_of([data])).startswith(f"pgd {words} shape")
 
 
+def test_the_headline_leaves_out_networks_that_guess() -> None:
+    lost = table(20, 20, 60, clean=20)
+    tables = {"standard": table(20, 20, 30), "pgd": lost, "pgd_2": table(20, 20, 50)}
+    data = dataset(tables)
+    assert headline(data, claims_of([data])).startswith("pgd_2 relies more on shape than standard")
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (("pgd",), "pgd is"),
+        (("standard",), "standard is"),
+        (("standard", "pgd"), "standard and pgd are"),
+    ],
+)
+def test_a_headline_says_who_guesses_where_that_leaves_no_pair(
+    lost: tuple[str, ...], words: str
+) -> None:
+    clean = {name: 20 if name in lost else IMAGES for name in ("standard", "pgd")}
+    data = dataset({name: table(20, 20, 30, clean=count) for name, count in clean.items()})
+    claims = claims_of([data])
+    assert headline(data, claims) == (
+        f"{words} not clearly better than a guess, so nothing is compared."
+    )
+    assert findings(data, claims) == []
+
+
+def test_one_seed_that_guesses_leaves_no_pair() -> None:
+    seeds = [
+        {"standard": table(20, 20, 30), "pgd": table(20, 20, 50, clean=clean)}
+        for clean in (IMAGES, 20)
+    ]
+    data = dataset(*seeds)
+    assert headline(data, claims_of([data])).startswith("pgd is not clearly better than a guess")
+
+
 def test_verdicts_are_counted() -> None:
     claims = claims_of([dataset({"standard": table(10, 10, 30), "pgd": table(40, 40, 30)})])
     assert verdicts(claims) == (

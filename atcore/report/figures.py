@@ -46,7 +46,7 @@ _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.color": INK,
-    "text.parse_math": False,  # names of methods and classes are the user's, and may hold a $
+    "text.parse_math": False,  # names of classes are the user's, and may hold a $
     "axes.edgecolor": _QUIET,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

@@ -28,8 +28,9 @@ _RESERVED = {
     "auto_attack_linf",
     "auto_attack_l2",
 }
-# Of what is selected: names of folders, and in the templates of dvc.yaml.
-_NAME = re.compile(r"[^\s./]+")
+# Of what is selected: names of folders, in the templates of dvc.yaml, whose commands a shell reads,
+# and in the legends of figures, which leave out what begins with an underscore.
+_NAME = re.compile(r"[^\W_][\w-]*")
 # What `ray.storage` has to be.
 _SHARED = "an absolute path that all nodes share, or s3://bucket/prefix"
 
@@ -89,8 +90,8 @@ class Params(Section):
             for name in names:
                 if not _NAME.fullmatch(name):
                     raise MisfitError(
-                        f"{section}.{key}: {name!r} is not allowed; names of what is selected have "
-                        "no dots, slashes or blanks"
+                        f"{section}.{key}: {name!r} is not allowed; names of what is selected "
+                        "have letters, digits, _ and - alone, and begin with a letter or digit"
                     )
                 if name not in catalogue:
                     allowed = ", ".join(catalogue)

@@ -102,6 +102,14 @@ def test_a_label_may_be_the_number_of_a_column(
     assert params.dataset["my_folder"].label == label
 
 
+@pytest.mark.parametrize("name", ["猫_и-Hunde_é", "8"])
+def test_names_have_letters_of_any_script(path: Path, name: str) -> None:
+    values = changed(("run.datasets", [name]))
+    values["dataset"][name] = values["dataset"]["shapes"]
+    path.write_text(yaml.safe_dump(values))
+    assert load(path).run.datasets == [name]
+
+
 def test_no_controls_and_no_variants_may_be_selected(path: Path) -> None:
     params = load_changed(path, ("run.controls", []), ("run.variants", []))
     assert params.run.models == params.run.methods
@@ -217,10 +225,14 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ),
     ("stylizer.adain.encoder", "raw/encoder/vgg.onnx", "'raw/encoder/vgg.onnx'", "imagenet"),
     ("run.methods", ["standard", "underfit"], "'underfit'", "name it in run.controls"),
-    ("run.methods", ["standard", ".."], "'..'", "no dots, slashes or blanks"),
-    ("run.methods", ["a/b"], "'a/b'", "no dots, slashes or blanks"),
-    ("run.variants", ["a b"], "'a b'", "no dots, slashes or blanks"),
-    ("run.datasets", ["0.1"], "'0.1'", "no dots, slashes or blanks"),
+    ("run.methods", ["standard", ".."], "'..'", "letters, digits, _ and - alone"),
+    ("run.methods", ["a/b"], "'a/b'", "letters, digits, _ and - alone"),
+    ("run.variants", ["a b"], "'a b'", "letters, digits, _ and - alone"),
+    ("run.datasets", ["0.1"], "'0.1'", "letters, digits, _ and - alone"),
+    *(
+        ("run.datasets", [name], repr(name), "and begin with a letter or digit")
+        for name in ("cats&dogs", "my(images)", "it's", "a;b", "$HOME", "#a", "-x", "*", "_x")
+    ),
     ("run.methods", [], "[]", "name a method, or a network of your own in networks"),
     ("run.networks", ["my_net"], "'my_net'", "allowed: my_network"),
     ("run.networks", ["my_network", "my_network"], "'my_network'", "twice"),

@@ -24,17 +24,18 @@ ROOT = Path(__file__).parents[3]
 IMAGES = 40
 ATTACKED = 20  # by AutoAttack
 # Markup in names has to arrive in the page as text; the $ must not start a formula in a figure.
+UNREADABLE = ("a.jpg", "b<i>.jpg", "c.jpg", "d.jpg")
 CLASSES = ("<b>disc</b>", "square & co", "$x$", "plus")
-NAUGHTY = "pgd<i>&$linf$"
+ROBUST = "λ-pgd_linf"
 # Trained elsewhere; what is found of it is the user's too.
-GIVEN = "mine<u>"
+GIVEN = "my_own"
 FACTS = Facts("mine<u>.pth", "resnet18 (torchvision)", 11_689_512, ("Taken <b>off</b>: module.",))
 # Correct answers among 40 images: (clean, attack at 4/255, at 8/255, stylized, by shape,
 # by texture); the rest of the answers name another class.
 COUNTS = {
     "standard": (40, 4, 0, 10, 2, 36),
     "underfit": (30, 4, 0, 8, 2, 36),
-    NAUGHTY: (36, 34, 32, 30, 38, 1),
+    ROBUST: (36, 34, 32, 30, 38, 1),
 }
 GIVEN_COUNTS = (38, 30, 26, 12, 30, 6)
 
@@ -86,12 +87,12 @@ def parts_of(method: str, seed: int = 0) -> list[Predictions]:
 
 def write_params(**run: object) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["method"][NAUGHTY] = values["method"]["pgd_linf_8"]
+    values["method"][ROBUST] = values["method"]["pgd_linf_8"]
     values["network"][GIVEN] = values["network"]["my_network"]
-    values["method"]["underfit"]["stop_at"] = NAUGHTY
+    values["method"]["underfit"]["stop_at"] = ROBUST
     values["run"] |= {
         "datasets": ["shapes"],
-        "methods": ["standard", NAUGHTY],
+        "methods": ["standard", ROBUST],
         "controls": ["underfit"],
         **run,
     }
@@ -115,7 +116,7 @@ def write_maps(file: Path, rows: list[tuple[str, float]]) -> None:
 
 def write_measures(method: str, seed: int, rows: list[tuple[str, float]]) -> None:
     """Measures of 12 images; the salience of the last method is on the outline."""
-    outline = 0.375 if method == NAUGHTY else 0.125 + seed / 8
+    outline = 0.375 if method == ROBUST else 0.125 + seed / 8
     ids = np.arange(12, dtype=np.int64)
 
     def part(variant: str, level: float, kind: str, measure: str, value: float) -> Measured:
@@ -145,7 +146,7 @@ def _write_answers(method: str, seed: int) -> None:
 
 def _write_method(method: str, seed: int) -> None:
     _write_answers(method, seed)
-    adversarial = method == NAUGHTY
+    adversarial = method == ROBUST
     training = {
         "method": method,
         "finished": "collapse" if adversarial else "epochs",
@@ -193,7 +194,7 @@ def write_artifacts(*seeds: int) -> None:
     info = {
         "classes": CLASSES,
         "counts": {"train": 80, "validation": 20, "test": IMAGES},
-        "unreadable": ["a.jpg", "b<i>.jpg", "c.jpg", "d.jpg"],
+        "unreadable": UNREADABLE,
     }
     paths.dataset_info("shapes").parent.mkdir(parents=True)
     paths.dataset_info("shapes").write_text(json.dumps(info))

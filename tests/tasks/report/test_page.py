@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from report_artifacts import CLASSES, COUNTS, IMAGES, NAUGHTY, Page, parts_of
+from report_artifacts import CLASSES, COUNTS, IMAGES, ROBUST, UNREADABLE, Page, parts_of
 
 from atcore.evaluation import predictions
 from atcore.evaluation.predictions import ATTACKS
@@ -28,8 +28,8 @@ def test_page_is_self_contained_and_describes_its_pictures(html: Page) -> None:
 
 
 def test_page_escapes_names(reported: Path, html: Page) -> None:
-    assert NAUGHTY in html.text
-    assert NAUGHTY not in (reported / "reports/index.html").read_text()
+    assert UNREADABLE[1] in html.text
+    assert UNREADABLE[1] not in (reported / "reports/index.html").read_text()
 
 
 def test_page_has_the_results_with_intervals_and_n(html: Page) -> None:
@@ -58,7 +58,7 @@ def test_page_says_what_the_variants_keep(html: Page) -> None:
 
 def test_headline_is_computed(html: Page) -> None:
     assert (
-        f"{NAUGHTY} relies more on shape than standard: where shape and texture disagree, "
+        f"{ROBUST} relies more on shape than standard: where shape and texture disagree, "
         "97.4% [86.8, 99.5] (n = 39) of its decisions follow the shape, "
         "against 5.3% [1.5, 17.3] (n = 38)."
     ) in html.text
@@ -70,7 +70,7 @@ def test_a_claim_that_does_not_show_is_said_not_to_show(html: Page) -> None:
     )
     assert "as claimed at 0 of 3 levels" in html.text
     assert (
-        f"From one k to the next, what {NAUGHTY} loses beyond standard changes by +0.0 points "
+        f"From one k to the next, what {ROBUST} loses beyond standard changes by +0.0 points "
         "[+0.0, +0.0]: that it grows with k is not decided by this run."
     ) in html.text
     assert "as claimed at 0 of 2 steps" in html.text
@@ -80,7 +80,7 @@ def test_a_claim_that_does_not_show_is_said_not_to_show(html: Page) -> None:
 
 def test_auto_attack_counts_its_own_images(html: Page) -> None:
     assert "AutoAttack L∞, ε = 8/255 0.0% [0.0, 16.1] n 20" in html.text
-    assert f"Under AutoAttack L∞, ε = 8/255, {NAUGHTY} classifies 100.0% [83.9, 100.0]" in html.text
+    assert f"Under AutoAttack L∞, ε = 8/255, {ROBUST} classifies 100.0% [83.9, 100.0]" in html.text
 
 
 def test_claims_are_tested(html: Page) -> None:
@@ -91,23 +91,23 @@ def test_claims_are_tested(html: Page) -> None:
 
 def test_headline_turns_with_the_numbers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COUNTS, "standard", (40, 4, 0, 10, 38, 1))
-    monkeypatch.setitem(COUNTS, NAUGHTY, (36, 34, 32, 30, 2, 36))
-    for method in ("standard", NAUGHTY):
+    monkeypatch.setitem(COUNTS, ROBUST, (36, 34, 32, 30, 2, 36))
+    for method in ("standard", ROBUST):
         predictions.write(parts_of(method), CLASSES, paths.predictions("shapes", method, 0))
     report.main()
     page = Page((workspace / "reports/index.html").read_text())
-    assert f"{NAUGHTY} relies less on shape than standard" in page.text
+    assert f"{ROBUST} relies less on shape than standard" in page.text
 
 
 def test_page_compares_the_errors_of_networks(html: Page) -> None:
-    assert f"underfit and {NAUGHTY} 0.50 [" in html.text
+    assert f"underfit and {ROBUST} 0.50 [" in html.text
     assert "expected calibration error" in html.text
 
 
 def test_page_says_what_the_networks_look_at(html: Page) -> None:
     # All twelve images point to one side.
     assert (
-        f"Of the salience of {NAUGHTY} (Grad, clean images) 37.5% [36.9, 38.1] (n = 12) lies on "
+        f"Of the salience of {ROBUST} (Grad, clean images) 37.5% [36.9, 38.1] (n = 12) lies on "
         "the outline of the object, of that of standard 12.5% [11.9, 13.1] (n = 12); 25.0% of the "
         "pixels are there. That it is more is supported by this run."
     ) in html.text
@@ -128,10 +128,10 @@ def test_a_decimal_has_two_digits(value: float, text: str) -> None:
 def test_page_says_in_which_precision_networks_were_trained(
     html: Page, reported_seeds: Path, workspace: Path
 ) -> None:
-    assert f"; networks trained in fp32 (standard, underfit) and bf16 ({NAUGHTY}) " in html.text
+    assert f"; networks trained in fp32 (standard, underfit) and bf16 ({ROBUST}) " in html.text
     seeds = Page((reported_seeds / "reports/index.html").read_text())
-    assert f"{NAUGHTY} (seed 1)) and bf16 ({NAUGHTY} (seed 0)) " in seeds.text
-    file = paths.training("shapes", NAUGHTY, 0)
+    assert f"{ROBUST} (seed 1)) and bf16 ({ROBUST} (seed 0)) " in seeds.text
+    file = paths.training("shapes", ROBUST, 0)
     file.write_text(file.read_text().replace("bf16", "fp32"))
     report.main()
     page = Page((workspace / "reports/index.html").read_text())
@@ -139,10 +139,10 @@ def test_page_says_in_which_precision_networks_were_trained(
 
 
 def test_page_warns_of_failed_training_and_missing_images(html: Page) -> None:
-    assert f"{NAUGHTY}: its robustness collapsed" in html.text
+    assert f"{ROBUST}: its robustness collapsed" in html.text
     assert (
         "underfit did not reach its target: validation accuracy 75.0% instead of 90.0% "
-        f"(that of {NAUGHTY}) after 2 epochs."
+        f"(that of {ROBUST}) after 2 epochs."
     ) in html.text
     assert (
         "Images that could not be read and were left out: 4 (a.jpg, b<i>.jpg, c.jpg and 1 more)."

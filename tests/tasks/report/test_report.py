@@ -11,7 +11,7 @@ import yaml
 from report_artifacts import (
     CLASSES,
     COUNTS,
-    NAUGHTY,
+    ROBUST,
     ROOT,
     Page,
     parts_of,
@@ -44,19 +44,19 @@ def _records(folder: Path) -> dict[tuple[str, str, float, str], Record]:
         (("standard", CLEAN, 0.0, "accuracy"), 1.0, 40),
         (("underfit", CLEAN, 0.0, "accuracy"), 0.75, 40),
         (("standard", "pgd_linf", 4 / 255, "robust_accuracy"), 0.1, 40),
-        ((NAUGHTY, "pgd_l2", 1.0, "robust_accuracy"), 0.8, 40),
-        ((NAUGHTY, "auto_attack_linf", 8 / 255, "robust_accuracy"), 1.0, 20),
+        ((ROBUST, "pgd_l2", 1.0, "robust_accuracy"), 0.8, 40),
+        ((ROBUST, "auto_attack_linf", 8 / 255, "robust_accuracy"), 1.0, 20),
         (("underfit", "auto_attack_linf", 8 / 255, "robust_accuracy"), 0.0, 20),
-        ((NAUGHTY, "stylized", 0.6, "accuracy"), 0.75, 40),
-        ((NAUGHTY, "stylized", 0.6, "accuracy_on_correct"), 30 / 36, 36),
+        ((ROBUST, "stylized", 0.6, "accuracy"), 0.75, 40),
+        ((ROBUST, "stylized", 0.6, "accuracy_on_correct"), 30 / 36, 36),
         (("standard", "cue_conflict", 0.6, "shape_bias"), 2 / 38, 38),
         (("standard", "cue_conflict", 0.6, "texture_rate"), 0.9, 40),
-        ((NAUGHTY, "cue_conflict", 0.6, "shape_rate"), 0.95, 40),
+        ((ROBUST, "cue_conflict", 0.6, "shape_rate"), 0.95, 40),
         # Every answer has probability 0.7, in one bin.
         (("underfit", CLEAN, 0.0, "confidence"), 0.7, 40),
         (("underfit", CLEAN, 0.0, "calibration_error"), 0.05, 40),
         (("standard", "stylized", 0.6, "calibration_error"), 0.45, 40),
-        ((NAUGHTY, CLEAN, 0.0, "salience_outline"), 0.375, 12),
+        ((ROBUST, CLEAN, 0.0, "salience_outline"), 0.375, 12),
         (("standard", "stylized", 0.6, "salience_rank_correlation"), 0.75, 12),
     ],
 )
@@ -77,10 +77,10 @@ def test_error_consistency_of_every_pair(reported: Path) -> None:
     records = loads((reported / "reports/summary.json").read_text())
     found = {(r.method, r.other, r.variant, r.level): r for r in records if r.other is not None}
     pairs = dict.fromkeys((method, other) for method, other, *_ in found)
-    assert list(pairs) == [("standard", "underfit"), ("standard", NAUGHTY), ("underfit", NAUGHTY)]
+    assert list(pairs) == [("standard", "underfit"), ("standard", ROBUST), ("underfit", ROBUST)]
     assert {r.measure for r in found.values()} == {"error_consistency"}
     # Right: 30 of one, the same and 6 more of the other. (0.85 - 0.7) / (1 - 0.7)
-    clean = found["underfit", NAUGHTY, CLEAN, 0.0]
+    clean = found["underfit", ROBUST, CLEAN, 0.0]
     assert (clean.value, clean.n) == (pytest.approx(0.5), 40)
     assert clean.low < clean.value < clean.high
     assert not {"pgd_linf", "pgd_l2"} & {variant for _, _, variant, _ in found}
@@ -88,7 +88,7 @@ def test_error_consistency_of_every_pair(reported: Path) -> None:
 
 def test_records_have_the_order_of_the_run(reported: Path) -> None:
     methods = dict.fromkeys(method for method, *_ in _records(reported))
-    assert list(methods) == ["standard", "underfit", NAUGHTY]
+    assert list(methods) == ["standard", "underfit", ROBUST]
 
 
 def test_claims_file(reported: Path) -> None:
@@ -105,7 +105,7 @@ def test_metrics(reported: Path) -> None:
     folder = reported / "reports/metrics/shapes"
     assert {file.stem for file in folder.iterdir()} == set(COUNTS)
     # Of 40 images, 34 within 4/255, 32 within 8/255; of the first 20 all.
-    assert json.loads((folder / f"{NAUGHTY}.json").read_text()) == {
+    assert json.loads((folder / f"{ROBUST}.json").read_text()) == {
         "accuracy": 0.9,
         "robust_accuracy": 0.8,
         "auto_attack": 1.0,
@@ -170,9 +170,9 @@ def test_an_old_report_is_replaced_as_a_whole(workspace: Path) -> None:
         (paths.dataset_info("shapes"), "prepare"),
         (paths.predictions("shapes", "standard", 0), "evaluate"),
         (paths.quality("shapes", "saturated"), "quality"),
-        (paths.training("shapes", NAUGHTY, 0), "train"),
+        (paths.training("shapes", ROBUST, 0), "train"),
         (paths.curve("shapes", "underfit", 0), "train_control"),
-        (paths.salience_maps("shapes", NAUGHTY, 0), "salience"),
+        (paths.salience_maps("shapes", ROBUST, 0), "salience"),
         (paths.salience_measures("shapes", "underfit", 0), "salience_control"),
         (paths.predictions("shapes", "underfit", 0), "evaluate_control"),
     ],
@@ -221,7 +221,7 @@ def test_answers_without_clean_images() -> None:
         report.main()
 
 
-@pytest.mark.parametrize("method", ["standard", NAUGHTY])
+@pytest.mark.parametrize("method", ["standard", ROBUST])
 def test_report_of_one_method_on_clean_images_alone(workspace: Path, method: str) -> None:
     write_params(methods=[method], controls=[], variants=[])
     values = yaml.safe_load(Path("params.yaml").read_text())

@@ -11,7 +11,7 @@ from report_artifacts import (
     CLASSES,
     FACTS,
     GIVEN,
-    NAUGHTY,
+    ROBUST,
     Page,
     parts_of,
     write_artifacts,
@@ -77,7 +77,7 @@ def test_it_is_compared_with_the_ordinary_network_and_the_papers_claims_stay(
 def test_it_is_less_of_what_it_has_less(workspace: Path) -> None:
     write_given()
     # The ordinary network decides by shape, and stands the attacks.
-    strong = [part for part in parts_of(NAUGHTY) if part.variant != "clean"]
+    strong = [part for part in parts_of(ROBUST) if part.variant != "clean"]
     tables = {"standard": [*parts_of("standard")[:1], *strong], GIVEN: parts_of("underfit")}
     for method, parts in tables.items():
         predictions.write(parts, CLASSES, paths.predictions("shapes", method, 0))
@@ -116,7 +116,7 @@ def test_beside_several_seeds_it_stays_one_network(
     write_params(seeds=[3, 4], networks=[GIVEN])
     text = text_of(tmp_path)
     results = Results(tuple(loads(Path("reports/summary.json").read_text())))
-    assert results.methods == ["standard", "underfit", NAUGHTY, GIVEN]
+    assert results.methods == ["standard", "underfit", ROBUST, GIVEN]
     own = results.get(GIVEN, "stylized", 0.6, "accuracy_on_correct")
     trained = results.get("standard", "stylized", 0.6, "accuracy_on_correct")
     assert own is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_artifacts import NAUGHTY, Page
+from report_artifacts import ROBUST, Page
 
 from atcore.report.records import Record, Results, loads
 from atcore.report.summary import means
@@ -102,7 +102,7 @@ def test_summary_has_every_network_and_the_means(reported_seeds: Path) -> None:
         (1, None, None)
     }
     pairs = {(r.method, r.other) for r in records if r.seed is None and r.other is not None}
-    assert ("underfit", NAUGHTY) in pairs
+    assert ("underfit", ROBUST) in pairs
 
 
 def test_metrics_and_curves_are_means(reported_seeds: Path) -> None:
@@ -128,7 +128,7 @@ def test_page_says_that_it_shows_means(reported_seeds: Path) -> None:
     assert "95% intervals of the mean over the 2 networks of a method (Student 1908)" in text
     assert "as claimed at 2 of 2 seeds" in text
     assert "(2 seeds, n = 39) of its decisions follow the shape" in text
-    assert f"{NAUGHTY} (seed 1): its robustness collapsed" in text
+    assert f"{ROBUST} (seed 1): its robustness collapsed" in text
     assert "The networks are those of seed 0." in text
     assert "Over all 3 levels and 2 seeds +0.0 points" in text
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_artifacts import CLASSES, COUNTS, NAUGHTY, ROOT, Page, parts_of
+from report_artifacts import CLASSES, COUNTS, ROBUST, ROOT, Page, parts_of
 
 from atcore.base.errors import UserError
 from atcore.evaluation import predictions
@@ -21,10 +21,10 @@ def test_show_prints_the_table_of_the_last_report(
     monkeypatch.chdir(reported)
     show.main()
     lines = capsys.readouterr().out.splitlines()
-    row = next(line for line in lines if line.startswith(NAUGHTY))
+    row = next(line for line in lines if line.startswith(ROBUST))
     # 36, 32 and 32 of 40; 20 of 20; 30, 20 and 36 of 36; 38 of 39.
     values = [cell for cell in row.split() if not cell.startswith("±")]
-    assert values == [NAUGHTY, "90.0", "80.0", "80.0", "100.0", "83.3", "55.6", "100.0", "97.4"]
+    assert values == [ROBUST, "90.0", "80.0", "80.0", "100.0", "83.3", "55.6", "100.0", "97.4"]
     assert lines[-1] == "Report: reports/index.html"
 
 

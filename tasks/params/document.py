@@ -19,7 +19,7 @@ from tasks.params.variant import FILTERED, CueConflict, Stylized, Stylizer, Vari
 
 PARAMS = Path("params.yaml")
 
-# What the prediction tables call images that no variant has changed.
+# What the prediction tables call images that no variant has changed, and the report its pictures.
 _RESERVED = {
     "clean",
     "pgd_linf",
@@ -27,6 +27,13 @@ _RESERVED = {
     "pgd_spatial",
     "auto_attack_linf",
     "auto_attack_l2",
+    "learning",
+    "shape_bias_by_class",
+    "salience_outlines",
+    "salience_gradient",
+    "salience_smoothgrad",
+    "salience_integrated_gradients",
+    "salience_grad_cam",
 }
 # Of what is selected: names of folders, in the templates of dvc.yaml, whose commands a shell reads,
 # and in the legends of figures, which leave out what begins with an underscore.
@@ -69,7 +76,8 @@ class Params(Section):
                 raise MisfitError(f"run.seeds: {seed} is named twice")
         for name in _RESERVED.intersection(self.variant):
             raise MisfitError(
-                f"variant.{name}: the name is taken by the predictions; choose another"
+                f"variant.{name}: the name is taken by the predictions or a picture of the report; "
+                "choose another"
             )
         for name in self.network:
             if name in self.method:

@@ -35,13 +35,14 @@ def _encoder(value: Any) -> Any:
 
 
 def _distinct(levels: list[Level]) -> list[Level]:
-    for level in levels:
-        if levels.count(level) > 1:
-            raise ValueError(f"{level:g} is named twice")
+    """Each gives a table of its own, named by six digits of it."""
+    names = [f"{level:g}" for level in levels]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is named twice; levels differ in their first six digits")
     return levels
 
 
-# Each gives a table of its own, named by it.
 Levels = Annotated[list[Level], Field(min_length=1), AfterValidator(_distinct)]
 
 

@@ -349,6 +349,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("variant.saturated.levels", [], "[]", "at least 1"),
     ("variant.saturated.levels", [4, 8, 4], "4", "4 is named twice"),
     ("variant.stylized.levels", [1, 1.0], "1", "1 is named twice"),
+    ("variant.saturated.levels", [1000001, 1000002], "1e+06", "1e+06 is named twice"),
     ("variant.saturated.levels", 4, "4", "list"),
     ("variant.patch_shuffled.levels.0", 0, "0", "greater than or equal to 2"),
     ("variant.patch_shuffled.levels.2", 1, "1", "greater than or equal to 2"),
@@ -683,3 +684,14 @@ def test_checks_give_no_default_that_could_decide_a_result(section: type[Section
     # that DVC takes for current.
     for name, key in section.model_fields.items():
         assert key.is_required() or key.get_default(call_default_factory=True) in (None, []), name
+
+
+@pytest.mark.parametrize("name", ["clean", "learning", "shape_bias_by_class", "salience_gradient"])
+def test_variants_are_called_like_nothing_else_in_the_report(path: Path, name: str) -> None:
+    values = changed()
+    values["variant"][name] = values["variant"]["saturated"]
+    path.write_text(yaml.safe_dump(values))
+    assert message_of(path) == (
+        f"variant.{name}: the name is taken by the predictions or a picture of the report; "
+        "choose another"
+    )

@@ -69,6 +69,34 @@ def _take(
     return np.sort(shuffled[ranks < quota[labels[shuffled]]])
 
 
+def _require_share(
+    share: float,
+    labels: NDArray[np.int32],
+    pool: NDArray[np.int64],
+    held_out: Mapping[str, NDArray[np.int64]],
+    classes: Sequence[str],
+    key: str,
+) -> None:
+    """Check that the pool has a share of every class, but for what others have rounded up.
+
+    That is at most one image of a class for each split.
+
+    Args:
+        labels: of all images of the source's split.
+        pool: those of them that no other split has taken.
+        held_out: those that others have taken, by split.
+        key: of the share.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    left = np.bincount(labels[pool], minlength=len(classes))
+    for name, count, rest in zip(classes, counts, left, strict=True):
+        if share * count - rest > len(held_out):
+            raise UserError(
+                f"{key}: {share} is not allowed; of the {count} images of class {name!r} {rest} "
+                "are left"
+            )
+
+
 def require_every_class(
     labels: NDArray[np.int32],
     classes: Sequence[str],
@@ -139,8 +167,9 @@ def choose(
         key: where the amounts lie in params.yaml, for error messages.
 
     Raises:
-        UserError: names the key. A number is larger than what there is, all of a split is asked
-            for that the source lacks, or a class would have no image for training or testing.
+        UserError: names the key. A number or a share is larger than what there is, all of a
+            split is asked for that the source lacks, or a class would have no image for training or
+            testing.
     """
     pools = {split: np.arange(len(values)) for split, values in labels.items()}
     chosen: dict[str, Chosen] = {}
@@ -152,8 +181,11 @@ def choose(
                 f"{key}.{split}: null is not allowed, as the source has no {split} images of its "
                 "own; give a number of images or a share such as 0.2"
             )
-        picked = _take(amount, pools[source], labels[source], seed=seed, split=split, key=key)
         held_out = {other: part.indices for other, part in chosen.items() if part.source == source}
+        if isinstance(amount, float):
+            where = f"{key}.{split}"
+            _require_share(amount, labels[source], pools[source], held_out, classes, where)
+        picked = _take(amount, pools[source], labels[source], seed=seed, split=split, key=key)
         why = partial(
             _why_none, labels=labels[source], pool=pools[source], held_out=held_out, key=key
         )

@@ -135,6 +135,19 @@ def test_splits_are_disjoint_ascending_and_hold_every_class(
             id="train-larger-than-what-is-left",
         ),
         pytest.param(
+            {"train": labels(100, 100, 100)},
+            (0.9, 0.1, 0.2),
+            "dataset.x.images.train: 0.9 is not allowed; of the 100 images of class 'a' 70 are "
+            "left$",
+            id="train-share-larger-than-what-is-left",
+        ),
+        pytest.param(
+            {"train": labels(100, 40, 100)},
+            (0.6, 0.1, 60),
+            "dataset.x.images.train: 0.6 is not allowed; of the 40 images of class 'b' 16 are left",
+            id="train-share-larger-than-what-a-number-leaves",
+        ),
+        pytest.param(
             {"train": labels(4, 4, 4)},
             (None, None, 3),
             "dataset.x.images.validation: null is not allowed, as the source has no validation",
@@ -210,6 +223,14 @@ def test_what_is_advised_where_nothing_is_left_to_train_helps(
     own: Labels, amounts: tuple[Amount, Amount, Amount]
 ) -> None:
     assert counts({"train": own}, split({"train": own}, *amounts)["train"])[2] == 1
+
+
+def test_shares_of_everything_are_had_but_for_an_image_that_each_rounds() -> None:
+    own = {"train": labels(100, 15, 3)}
+    chosen = split(own, 0.9, 0.05, 0.05)
+    assert counts(own, chosen["test"]) == [5, 1, 1]
+    assert counts(own, chosen["validation"]) == [5, 1, 1]
+    assert counts(own, chosen["train"]) == [90, 13, 1]
 
 
 def test_validation_may_lack_a_class() -> None:

@@ -7,6 +7,9 @@ def fraction(text: str) -> float:
     """The value of a fraction such as `8/255`.
 
     Raises:
-        ValueError, ZeroDivisionError: it is none.
+        ValueError: it is none, or too large.
     """
-    return float(Fraction(text.replace(" ", "")))
+    try:
+        return float(Fraction(text.replace(" ", "")))
+    except ArithmeticError as error:
+        raise ValueError(f"{text} is no number that can be computed with") from error

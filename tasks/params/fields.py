@@ -41,7 +41,7 @@ def _fraction(value: Any) -> Any:
     if isinstance(value, str) and "/" in value:
         try:
             return fraction(value)
-        except (ValueError, ZeroDivisionError) as error:
+        except ValueError as error:
             raise ValueError(
                 f"{value!r} is not allowed; give a number or a fraction such as 8/255"
             ) from error

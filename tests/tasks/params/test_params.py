@@ -257,6 +257,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     (EPS, math.inf, "inf", "finite"),
     (EPS, "eight", "'eight'", "number"),
     (EPS, "8/0", "8/0", "number or a fraction such as 8/255"),
+    (EPS, f"1{400 * '0'}/3", f"1{400 * '0'}/3", "number or a fraction such as 8/255"),
     (EPS, "8/x", "8/x", "number or a fraction such as 8/255"),
     (EPS, None, "None", "number"),
     ("method.pgd_linf_8.attack.step_size", 0, "0", "greater than 0"),

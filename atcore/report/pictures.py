@@ -152,9 +152,13 @@ def shape_bias_of_classes(dataset: Dataset) -> Picture | None:
         name="shape_bias_by_class",
         data=png(class_bars(shares, looks(dataset.networks), dataset.classes, title)),
         caption=(
-            "Share of shape among shape and texture decisions, with its 95% interval. A class "
-            "without a bar was never decided by shape; one without an interval was not decided "
-            "by either cue." + _over_seeds(dataset, "Means over seeds, with intervals over seeds.")
+            "Share of shape among shape and texture decisions, with its 95% interval. A class with "
+            "an interval alone was never decided by shape; one without an interval "
+            + (
+                "was decided at fewer than two seeds. Means over seeds, with intervals over seeds."
+                if len(dataset.seeds) > 1
+                else "was not decided by either cue."
+            )
         ),
         alternative=f"{title}, one panel per method",
     )

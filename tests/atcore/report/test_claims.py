@@ -517,6 +517,16 @@ def test_too_many_classes_to_compare_are_not_drawn() -> None:
     assert shape_bias_of_classes(many) is None
 
 
+@pytest.mark.parametrize(
+    ("count", "blank"),
+    [(1, "was not decided by either cue."), (2, "was decided at fewer than two seeds. Means")],
+)
+def test_a_class_without_an_interval_is_explained(count: int, blank: str) -> None:
+    picture = shape_bias_of_classes(dataset(*[{"standard": table(1, 1, 30)}] * count))
+    assert picture is not None
+    assert f"one without an interval {blank}" in picture.caption
+
+
 def conflicts(*levels: float) -> Dataset:
     parts = [answers(CLEAN, IMAGES, level=0.0)]
     parts += [answers("cue_conflict", 20, level=level) for level in levels]

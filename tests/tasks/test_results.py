@@ -32,9 +32,9 @@ def test_neither_git_nor_an_image_takes_them(file: str, folders: set[str]) -> No
 
 
 def test_make_clean_removes_them_and_nothing_else(folders: set[str]) -> None:
-    shown = subprocess.run(
-        ["make", "--just-print", "clean"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
+    # These tests may themselves be run by a make.
+    make = ["make", "--no-print-directory", "--just-print", "clean"]
+    shown = subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True)
     command, flag, *removed = shown.stdout.split()
     assert (command, flag) == ("rm", "-rf")
     assert set(removed) == folders

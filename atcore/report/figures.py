@@ -42,6 +42,8 @@ _MEASURES = {
     "robust_accuracy": "accuracy under attack",
     "shape_bias": "shape bias: shape among shape and texture decisions",
 }
+# Of lines at what says nothing: chance, or as often one cue as the other.
+_DOTTED: Any = {"color": _QUIET, "linewidth": 1, "linestyle": (0, (2, 3))}
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -119,7 +121,7 @@ def _legend(figure: Figure, axes: Axes, count: int) -> None:
 
 
 def _chance(axes: Axes, chance: float) -> None:
-    axes.axhline(chance, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
+    axes.axhline(chance, **_DOTTED)
     axes.annotate(
         "chance",
         (0, chance),
@@ -193,7 +195,7 @@ def curve(
         axes.set_xlabel(labels.axis(kind))
         _percent_axis(axes, _MEASURES[measure])
         if measure == "shape_bias":
-            axes.axhline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axhline(0.5, **_DOTTED)
         else:
             _chance(axes, chance)
         axes.set_title(title)
@@ -251,7 +253,7 @@ def dots(
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
         if measure == "shape_bias":
-            axes.axvline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axvline(0.5, **_DOTTED)
         axes.set_title(title)
     return figure
 
@@ -272,12 +274,7 @@ def dots_by_map(results: Results, style: dict[str, Look], measure: str, title: s
                 if record is not None:
                     _dot(axes, row, record, look)
             by_chance = results.get(next(iter(style)), CLEAN, 0.0, measure, map=UNIFORM)
-            axes.axvline(
-                0 if by_chance is None else by_chance.value,
-                color=_QUIET,
-                linewidth=1,
-                linestyle=(0, (2, 3)),
-            )
+            axes.axvline(0 if by_chance is None else by_chance.value, **_DOTTED)
             axes.tick_params(axis="y", length=0)
             axes.grid(visible=False, axis="y")
             axes.set_title(labels.salience_map(kind), fontsize=10)
@@ -311,7 +308,7 @@ def class_bars(
             axes.tick_params(axis="x", labelsize=8, labelbottom=True)
             axes.tick_params(axis="y", length=0)
             axes.grid(visible=False, axis="y")
-            axes.axvline(0.5, color=_QUIET, linewidth=1, linestyle=(0, (2, 3)))
+            axes.axvline(0.5, **_DOTTED)
         first = figure.axes[0]
         first.set_yticks(range(len(classes)), classes)
         first.set_ylim(len(classes) - 0.5, -0.5)

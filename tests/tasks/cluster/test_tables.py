@@ -115,12 +115,16 @@ def test_several_who_need_it_at_once_wait_for_one_who_fetches_it(node: Node) -> 
     assert node.kept == {f"{table.digest}.arrow"}
 
 
-def test_who_dies_while_fetching_leaves_it_to_the_next(node: Node) -> None:
-    table = node.share("a", count=9000)
+def die_fetching(node: Node, table: SharedTable) -> None:
     with node.reading(table) as process:
         wait_until(lambda: node.kept, "a part of the table")
         process.kill()
         process.wait()
+
+
+def test_who_dies_while_fetching_leaves_it_to_the_next(node: Node) -> None:
+    table = node.share("a", count=9000)
+    die_fetching(node, table)
     assert f"{table.digest}.arrow" not in {path.name for path in tables_in(node)}
     (found,) = node.read(table)
     assert is_of(found, table)
@@ -129,10 +133,7 @@ def test_who_dies_while_fetching_leaves_it_to_the_next(node: Node) -> None:
 
 def test_what_the_dead_left_on_its_way_costs_no_table_its_place(node: Node) -> None:
     left = node.share("left", count=9000)
-    with node.reading(left) as process:
-        wait_until(lambda: node.kept, "a part of the table")
-        process.kill()
-        process.wait()
+    die_fetching(node, left)
     assert node.kept == {f"{left.digest}.arrow"}
     a, b = (node.share(name, limit=left.size / 1e9) for name in "ab")
     with (node.cache / "atcnn/tables" / f"{left.digest}.lock").open() as lock:
